@@ -1,0 +1,1 @@
+//! A branch that is a directory of the host.

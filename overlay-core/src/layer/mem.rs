@@ -1,0 +1,1 @@
+//! A branch in memory.

@@ -1,0 +1,1 @@
+//! The semantics as pure functions over in-memory trees.

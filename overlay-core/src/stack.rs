@@ -1,0 +1,87 @@
+//! The stack: branches, top first, with their access and dialect.
+
+use std::sync::Arc;
+
+use crate::dialect::Dialect;
+use crate::layer::{Storage, WritableStorage};
+
+/// Names a branch for as long as the stack lives. Never an index: branches
+/// come and go while mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BranchId(pub u32);
+
+/// A branch and how its marks are encoded.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// Its name within this stack.
+    pub id: BranchId,
+    /// What it stores.
+    pub storage: Store,
+    /// How whiteouts and opaque directories look on it.
+    pub dialect: Dialect,
+}
+
+/// A branch's storage by access.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// Never written; unwritable by type.
+    ReadOnly(Arc<dyn Storage>),
+    /// Written by copy-up and creation.
+    Writable(Arc<dyn WritableStorage>),
+}
+
+/// The branches of a union, top first.
+///
+/// ```ignore
+/// use overlay_core::{MemStorage, Stack};
+/// let stack = Stack::new()
+///     .upper(MemStorage::new())
+///     .lower(MemStorage::new());
+/// assert_eq!(stack.branches().len(), 2);
+/// ```ignore
+#[derive(Debug, Clone, Default)]
+pub struct Stack {
+    branches: Vec<Branch>,
+}
+
+impl Stack {
+    /// A stack without branches.
+    pub fn new() -> Stack {
+        Stack::default()
+    }
+
+    /// Adds a writable branch below those added so far.
+    pub fn upper(self, storage: Arc<dyn WritableStorage>) -> Stack {
+        self.upper_as(storage, Dialect::default())
+    }
+
+    /// As [`Stack::upper`], in a given dialect.
+    pub fn upper_as(self, storage: Arc<dyn WritableStorage>, dialect: Dialect) -> Stack {
+        self.push(Store::Writable(storage), dialect)
+    }
+
+    /// Adds a read-only branch below those added so far.
+    pub fn lower(self, storage: Arc<dyn Storage>) -> Stack {
+        self.lower_as(storage, Dialect::default())
+    }
+
+    /// As [`Stack::lower`], in a given dialect.
+    pub fn lower_as(self, storage: Arc<dyn Storage>, dialect: Dialect) -> Stack {
+        self.push(Store::ReadOnly(storage), dialect)
+    }
+
+    /// The branches, top first.
+    pub fn branches(&self) -> &[Branch] {
+        &self.branches
+    }
+
+    fn push(mut self, storage: Store, dialect: Dialect) -> Stack {
+        let id = BranchId(self.branches.len() as u32);
+        self.branches.push(Branch {
+            id,
+            storage,
+            dialect,
+        });
+        self
+    }
+}

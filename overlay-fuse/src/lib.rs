@@ -1,0 +1,1 @@
+//! Mounts a union of directories through FUSE.

@@ -1,0 +1,1 @@
+//! Subjects and helpers shared by the tests of the workspace.
