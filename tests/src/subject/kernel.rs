@@ -9,6 +9,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use super::Subject;
 use super::posix::Posix;
 use crate::scratch::Scratch;
+use crate::snapshot::EntryNumbers;
 use crate::sys;
 
 /// A mount of type `overlay` over layers of its own.
@@ -17,6 +18,8 @@ pub struct Kernel {
     /// `None` only while it is not mounted.
     mounted: Option<Posix>,
     writable: bool,
+    /// Whether something was linked since it was mounted.
+    linked: bool,
     scratch: Scratch,
 }
 
@@ -48,6 +51,7 @@ impl Kernel {
         let mut kernel = Kernel {
             mounted: None,
             writable,
+            linked: false,
             scratch: Scratch::new(layers),
         };
         kernel.mount()?;
@@ -82,8 +86,12 @@ impl Kernel {
 impl Subject for Kernel {
     fn apply(&mut self, op: &Op) -> Outcome {
         if *op != Op::Remount {
+            if let Op::Link { .. } = op {
+                self.linked = true;
+            }
             return self.mounted().apply(op);
         }
+        self.linked = false;
         // Without MNT_DETACH: what is still open would be a fault of ours.
         self.mounted = None;
         unmount(self.scratch.mount_point(), UnmountFlags::empty()).unwrap();
@@ -91,8 +99,14 @@ impl Subject for Kernel {
         Outcome::Done
     }
 
+    /// Difference D1: after a link of something copied up into a directory
+    /// that the kernel has listed before, it lists a stale `d_ino`.
     fn look(&mut self) -> Result<Seen, String> {
-        self.mounted().look()
+        let numbers = match self.linked {
+            true => EntryNumbers::DirectoriesOnly,
+            false => EntryNumbers::Exact,
+        };
+        self.mounted().look(numbers)
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
