@@ -171,8 +171,10 @@ pub trait WritableNode: Node {
     /// Makes a new object in this directory; `EEXIST` if the name is taken.
     fn create(&self, name: &Name, new: &New<'_>) -> Result<Found<dyn WritableNode>>;
 
-    /// Gives the non-directory `node` another name in this directory.
-    fn link(&self, name: &Name, node: &dyn WritableNode) -> Result<()>;
+    /// Gives the non-directory `node` another name in this directory: a free
+    /// one (`NoReplace`, else `EEXIST`), or in one step that of another
+    /// non-directory (`Replace`). Other modes are `EINVAL`.
+    fn link(&self, name: &Name, node: &dyn WritableNode, mode: RenameMode) -> Result<()>;
 
     /// Removes an entry of this directory. `node`, if given, keeps working on
     /// the object that had this name (held by a descriptor).

@@ -1,11 +1,11 @@
 //! A union filesystem as a library.
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod attr;
 pub mod dialect;
 pub mod error;
 pub mod layer;
 pub mod name;
+mod policy;
 pub mod spec;
 pub mod stack;
 pub mod sys;

@@ -75,6 +75,17 @@ impl Stack {
         &self.branches
     }
 
+    /// The branch of this name.
+    pub fn branch(&self, id: BranchId) -> Option<&Branch> {
+        self.branches.iter().find(|branch| branch.id == id)
+    }
+
+    /// How marks are encoded on a branch.
+    pub(crate) fn dialect(&self, id: BranchId) -> Dialect {
+        self.branch(id)
+            .map_or_else(Dialect::default, |branch| branch.dialect)
+    }
+
     fn push(mut self, storage: Store, dialect: Dialect) -> Stack {
         let id = BranchId(self.branches.len() as u32);
         self.branches.push(Branch {
