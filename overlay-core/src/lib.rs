@@ -3,6 +3,7 @@
 pub mod attr;
 pub mod dialect;
 pub mod error;
+pub mod fs;
 pub mod layer;
 pub mod name;
 mod policy;
@@ -12,6 +13,7 @@ pub mod sys;
 pub mod union;
 
 pub use attr::{Attr, FileKind, Owner, SetAttr, SetTime, StatFs, Timestamp};
+pub use dialect::{Dialect, Namespace};
 pub use error::{Errno, Error, Result};
 pub use name::{Name, NameBuf};
 pub use stack::{Branch, BranchId, Stack, Store};
