@@ -30,13 +30,8 @@ lowers=$scratch/usr:$scratch/var:$scratch/rest
 mount_ours() { "$ufsmount" "$lowers" "$scratch/upper" "$mnt"; }
 
 mount_ours
-# The host's package sources, key rings and resolver: inside is another system.
-cp -a /etc/resolv.conf "$mnt/etc/resolv.conf" 2>/dev/null || true
-if [ -n "${APT_CONF_FROM_HOST:-1}" ]; then
-    cp -aL /etc/apt/apt.conf.d/. "$mnt/etc/apt/apt.conf.d/" 2>/dev/null || true
-    mkdir -p "$mnt/usr/local/share/ca-certificates" "$mnt/etc/ssl/certs"
-    cp -aL /etc/ssl/certs/. "$mnt/etc/ssl/certs/" 2>/dev/null || true
-fi
+# Inside, names are resolved as here.
+cp -aL /etc/resolv.conf "$mnt/etc/resolv.conf"
 mount --bind /dev "$mnt/dev"
 mount -t proc proc "$mnt/proc"
 

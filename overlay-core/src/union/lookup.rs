@@ -299,6 +299,9 @@ impl Union {
                 &self.table,
             ))
         });
+        if split {
+            self.table.confirm_split(parent, name, number);
+        }
         self.add_link(&inode, parent, name);
         inode
     }

@@ -123,6 +123,13 @@ impl Table {
             .or_insert_with(|| self.private_number())
     }
 
+    /// Enters the number again if an inode that died meanwhile took it out.
+    pub fn confirm_split(&self, parent: &Inode, name: &Name, number: u64) {
+        self.split
+            .entry((parent.number(), name.to_owned()))
+            .or_insert(number);
+    }
+
     /// This name does not mean that lower file any more.
     pub fn forget_split(&self, parent: &Inode, name: &Name) {
         if !self.split.is_empty() {
@@ -135,6 +142,14 @@ impl Table {
         self.known
             .get(&number)
             .and_then(|known| known.inode.upgrade())
+    }
+
+    /// Whether an inode has this number. Unlike [`Table::get`] it makes no
+    /// reference, so it can be asked under another map's guard.
+    fn is_alive(&self, number: u64) -> bool {
+        self.known
+            .get(&number)
+            .is_some_and(|known| known.inode.strong_count() > 0)
     }
 
     /// Enters an inode, unless one with its number is alive: then that one.
@@ -183,7 +198,11 @@ impl Table {
         });
         match inode.link() {
             Some(link) if inode.shared_number.is_some() && !inode.is_copied_up() => {
-                self.forget_split(&link.parent, &link.name);
+                let name = (link.parent.number(), link.name);
+                // Unless a new inode took the number over: that one confirms
+                // it after it has entered itself.
+                self.split
+                    .remove_if(&name, |_, number| !self.is_alive(*number));
             }
             Some(_) => {}
             None => self.forget_copy(inode),
