@@ -126,7 +126,7 @@ impl UnionFs {
         UnionFs {
             union,
             caller: Caller {
-                owner: sys::process::owner(),
+                owner: sys::meta::process_owner(),
                 umask: UMASK,
             },
         }

@@ -110,6 +110,21 @@ pub enum NewKind<'a> {
     BlockDevice(u64),
 }
 
+impl NewKind<'_> {
+    /// The kind of object that this makes.
+    pub fn file_kind(&self) -> FileKind {
+        match self {
+            NewKind::Regular => FileKind::Regular,
+            NewKind::Directory => FileKind::Directory,
+            NewKind::Symlink(_) => FileKind::Symlink,
+            NewKind::Fifo => FileKind::Fifo,
+            NewKind::Socket => FileKind::Socket,
+            NewKind::CharDevice(_) => FileKind::CharDevice,
+            NewKind::BlockDevice(_) => FileKind::BlockDevice,
+        }
+    }
+}
+
 /// A new object, whole: it is never visible with another owner, mode or
 /// attributes than these. Nothing is inherited or masked behind the caller's
 /// back (umask, setgid directories and default ACLs are the union's business).

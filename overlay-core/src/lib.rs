@@ -15,6 +15,7 @@ pub mod union;
 pub use attr::{Attr, FileKind, Owner, SetAttr, SetTime, StatFs, Timestamp};
 pub use dialect::{Dialect, Namespace};
 pub use error::{Errno, Error, Result};
+pub use layer::mem::MemStorage;
 pub use name::{Name, NameBuf};
 pub use stack::{Branch, BranchId, Stack, Store};
 pub use union::{Caller, Union};

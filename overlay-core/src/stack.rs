@@ -32,13 +32,13 @@ pub enum Store {
 
 /// The branches of a union, top first.
 ///
-/// ```ignore
+/// ```
 /// use overlay_core::{MemStorage, Stack};
 /// let stack = Stack::new()
 ///     .upper(MemStorage::new())
 ///     .lower(MemStorage::new());
 /// assert_eq!(stack.branches().len(), 2);
-/// ```ignore
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
     branches: Vec<Branch>,

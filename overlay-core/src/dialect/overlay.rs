@@ -36,7 +36,7 @@ pub(super) fn whiteout() -> New<'static> {
     New {
         kind: NewKind::CharDevice(0),
         mode: 0,
-        owner: crate::sys::process::owner(),
+        owner: crate::sys::meta::process_owner(),
         xattrs: &[],
     }
 }

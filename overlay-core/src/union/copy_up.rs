@@ -101,7 +101,7 @@ impl Union {
         let new = New {
             kind,
             mode: if regular { STAGED_MODE } else { attr.mode },
-            owner: sys::process::owner(),
+            owner: sys::meta::process_owner(),
             xattrs: &[],
         };
         let staged = Staged::new(&target.storage, &new)?;
