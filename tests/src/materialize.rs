@@ -31,9 +31,14 @@ fn stored_xattrs(meta: &Meta, marks: &[(&str, &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)
     escaped.chain(marks).collect()
 }
 
-/// A directory with whiteouts carries `origin` where a kernel wrote it: that
-/// is how the kernel knows that it must look for whiteouts when it lists a
-/// directory that merges with nothing. An empty value means "not known".
+/// Besides the marks of the semantics, the hints that a kernel leaves for
+/// itself, so that it treats the layer as one of its own:
+///
+/// - `origin` on a directory with whiteouts: it must look for them when it
+///   lists the directory, even if that merges with nothing. An empty value
+///   means "not known".
+/// - `impure` on a directory with subdirectories: they may merge, so their
+///   inode numbers have to be asked for when the directory is listed.
 fn marks(dir: &Dir<Stored>) -> Vec<(&'static str, &'static [u8])> {
     let mut marks: Vec<(&str, &[u8])> = Vec::new();
     if dir.opaque {
@@ -41,6 +46,13 @@ fn marks(dir: &Dir<Stored>) -> Vec<(&'static str, &'static [u8])> {
     }
     if dir.entries.values().any(|entry| *entry == Stored::Whiteout) {
         marks.push(("origin", b""));
+    }
+    let is_dir = |entry: &Stored| match entry {
+        Stored::Dir(_) => true,
+        Stored::Leaf(_) | Stored::Whiteout => false,
+    };
+    if dir.entries.values().any(is_dir) {
+        marks.push(("impure", b"y"));
     }
     marks
 }
