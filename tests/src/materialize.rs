@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use overlay_core::attr::{FileKind, Timestamp};
-use overlay_core::layer::{self, New, NewKind, SetXattr, WritableNode};
+use overlay_core::layer::{self, New, NewKind, RenameMode, SetXattr, WritableNode};
 use overlay_core::name::Name;
 use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Stored};
 use overlay_core::{Owner, SetAttr, SetTime};
@@ -191,7 +191,7 @@ fn fill_node(node: &dyn WritableNode, dir: &Dir<Stored>, linked: &mut LinkedNode
                 set_mtime(&*child, dir.meta.mtime);
             }
             Stored::Leaf(leaf) => match linked.get(&leaf.id) {
-                Some(first) => node.link(name, &**first).unwrap(),
+                Some(first) => node.link(name, &**first, RenameMode::NoReplace).unwrap(),
                 None => {
                     let child = new_node(node, name, new_kind(&leaf.data), &leaf.meta, &[]);
                     if let Data::File(content) = &leaf.data
