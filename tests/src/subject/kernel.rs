@@ -1,13 +1,13 @@
 //! The kernel's own overlayfs: the reference.
 
 use std::ffi::CString;
-use std::os::unix::fs::FileTypeExt;
 
 use overlay_core::spec::{Dir, Op, Outcome, Seen, Stored};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::Subject;
 use super::posix::Posix;
+use crate::runner;
 use crate::scratch::Scratch;
 use crate::snapshot::EntryNumbers;
 use crate::sys;
@@ -29,9 +29,7 @@ impl Kernel {
 
     /// Whether the kernel's overlayfs can be had here; a sentence if not.
     pub fn available() -> Result<(), String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("mounting the kernel's overlayfs needs root".into());
-        }
+        runner::root()?;
         sys::own_namespace().map_err(|errno| format!("no namespace for mounts: {errno}"))?;
         let empty = Dir::new(1, []);
         let probe = Kernel::try_new(&[empty.clone(), empty], true);
@@ -113,19 +111,11 @@ impl Subject for Kernel {
         self.scratch.load()
     }
 
-    /// The kernel keeps one whiteout for later, to link it where it is needed.
     fn litter(&self) -> Vec<String> {
         if !self.writable {
             return Vec::new();
         }
-        let entries = std::fs::read_dir(self.scratch.work().join("work")).unwrap();
-        let litter = entries.map(Result::unwrap).filter(|entry| {
-            let whiteout = entry.file_type().unwrap().is_char_device();
-            !(whiteout && entry.file_name().as_encoded_bytes().starts_with(b"#"))
-        });
-        litter
-            .map(|entry| entry.file_name().display().to_string())
-            .collect()
+        self.scratch.litter()
     }
 
     fn numbers_persist(&self) -> bool {
