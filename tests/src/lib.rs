@@ -10,6 +10,7 @@ pub mod check;
 pub mod load;
 pub mod materialize;
 pub mod runner;
+pub mod scenario;
 pub mod scratch;
 pub mod snapshot;
 pub mod subject;

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Result;
 
 use crate::materialize::times;
-use crate::snapshot;
+use crate::snapshot::{self, EntryNumbers};
 use crate::sys::{self, proc_path};
 
 /// The mounted tree, and what is held open in it.
@@ -40,8 +40,8 @@ impl Posix {
     }
 
     /// The whole tree; see [`snapshot::look`].
-    pub fn look(&self) -> std::result::Result<Seen, String> {
-        snapshot::look(self.root.as_fd())
+    pub fn look(&self, numbers: EntryNumbers) -> std::result::Result<Seen, String> {
+        snapshot::look(self.root.as_fd(), numbers)
     }
 
     /// Does one operation. [`Op::Remount`] is the owner's business.
