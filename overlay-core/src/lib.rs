@@ -14,5 +14,6 @@ pub mod union;
 pub use attr::{Attr, FileKind, Owner, SetAttr, SetTime, StatFs, Timestamp};
 pub use error::{Errno, Error, Result};
 pub use name::{Name, NameBuf};
+pub use stack::directories::{Directories, SetupError};
 pub use stack::{Branch, BranchId, Stack, Store};
 pub use union::{Caller, Union};
