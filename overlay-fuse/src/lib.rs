@@ -1,1 +1,7 @@
 //! Mounts a union of directories through FUSE.
+
+mod adapter;
+mod answer;
+mod convert;
+mod handles;
+mod listing;
