@@ -1,4 +1,13 @@
 //! How marks (whiteouts, opaque directories) are encoded on a branch.
+//!
+//! The engine asks these questions and never looks at device numbers or
+//! attribute names itself, so another encoding is another module here.
+
+use std::borrow::Cow;
+
+use crate::attr::Attr;
+use crate::error::Result;
+use crate::layer::{New, Node};
 
 pub mod overlay;
 
@@ -14,5 +23,81 @@ pub enum Dialect {
 impl Default for Dialect {
     fn default() -> Dialect {
         Dialect::Overlay(Namespace::Trusted)
+    }
+}
+
+/// What a directory says about the branches below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opacity {
+    /// It merges with what lies below.
+    Transparent,
+    /// It hides what lies below.
+    Opaque,
+    /// It merges, and may hold whiteouts that are regular files with a mark.
+    HoldsFileWhiteouts,
+}
+
+impl Dialect {
+    /// Whether an object with these attributes is a whiteout by itself.
+    pub fn is_whiteout(self, attr: &Attr) -> bool {
+        match self {
+            Dialect::Overlay(_) => overlay::is_whiteout(attr),
+        }
+    }
+
+    /// Whether an object of these attributes would be a whiteout if it
+    /// carried the mark; only asked in a directory that
+    /// [`Opacity::HoldsFileWhiteouts`].
+    pub fn may_be_file_whiteout(self, attr: &Attr) -> bool {
+        match self {
+            Dialect::Overlay(_) => overlay::may_be_file_whiteout(attr),
+        }
+    }
+
+    /// Whether this regular file carries the mark of a whiteout.
+    pub fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
+        match self {
+            Dialect::Overlay(namespace) => namespace.is_file_whiteout(node),
+        }
+    }
+
+    /// What the directory `node` says about the branches below.
+    pub fn opacity(self, node: &dyn Node) -> Result<Opacity> {
+        match self {
+            Dialect::Overlay(namespace) => namespace.opacity(node),
+        }
+    }
+
+    /// The attribute that makes a directory opaque: name and value.
+    pub fn opaque_mark(self) -> (&'static [u8], &'static [u8]) {
+        match self {
+            Dialect::Overlay(namespace) => namespace.opaque_mark(),
+        }
+    }
+
+    /// The object that hides a name.
+    pub fn whiteout(self) -> New<'static> {
+        match self {
+            Dialect::Overlay(_) => overlay::whiteout(),
+        }
+    }
+
+    /// The name under which the attribute `shown` of the union is stored.
+    ///
+    /// The dialect's own names are escaped, so that another union can be
+    /// stacked on this one: it reads and writes its marks through us, and
+    /// they never mean anything to us. `None`: the escaped name is too long.
+    pub fn stored_xattr(self, shown: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Dialect::Overlay(namespace) => namespace.stored_xattr(shown),
+        }
+    }
+
+    /// The name that the union shows for a stored attribute; `None` for the
+    /// dialect's own.
+    pub fn shown_xattr(self, stored: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Dialect::Overlay(namespace) => namespace.shown_xattr(stored),
+        }
     }
 }

@@ -110,6 +110,21 @@ pub enum NewKind<'a> {
     BlockDevice(u64),
 }
 
+impl NewKind<'_> {
+    /// The kind of object that this makes.
+    pub fn file_kind(&self) -> FileKind {
+        match self {
+            NewKind::Regular => FileKind::Regular,
+            NewKind::Directory => FileKind::Directory,
+            NewKind::Symlink(_) => FileKind::Symlink,
+            NewKind::Fifo => FileKind::Fifo,
+            NewKind::Socket => FileKind::Socket,
+            NewKind::CharDevice(_) => FileKind::CharDevice,
+            NewKind::BlockDevice(_) => FileKind::BlockDevice,
+        }
+    }
+}
+
 /// A new object, whole: it is never visible with another owner, mode or
 /// attributes than these. Nothing is inherited or masked behind the caller's
 /// back (umask, setgid directories and default ACLs are the union's business).
@@ -171,8 +186,10 @@ pub trait WritableNode: Node {
     /// Makes a new object in this directory; `EEXIST` if the name is taken.
     fn create(&self, name: &Name, new: &New<'_>) -> Result<Found<dyn WritableNode>>;
 
-    /// Gives the non-directory `node` another name in this directory.
-    fn link(&self, name: &Name, node: &dyn WritableNode) -> Result<()>;
+    /// Gives the non-directory `node` another name in this directory: a free
+    /// one (`NoReplace`, else `EEXIST`), or in one step that of another
+    /// non-directory (`Replace`). Other modes are `EINVAL`.
+    fn link(&self, name: &Name, node: &dyn WritableNode, mode: RenameMode) -> Result<()>;
 
     /// Removes an entry of this directory. `node`, if given, keeps working on
     /// the object that had this name (held by a descriptor).

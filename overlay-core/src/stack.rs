@@ -35,13 +35,13 @@ pub enum Store {
 
 /// The branches of a union, top first.
 ///
-/// ```ignore
+/// ```
 /// use overlay_core::{MemStorage, Stack};
 /// let stack = Stack::new()
 ///     .upper(MemStorage::new())
 ///     .lower(MemStorage::new());
 /// assert_eq!(stack.branches().len(), 2);
-/// ```ignore
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
     branches: Vec<Branch>,
@@ -76,6 +76,17 @@ impl Stack {
     /// The branches, top first.
     pub fn branches(&self) -> &[Branch] {
         &self.branches
+    }
+
+    /// The branch of this name.
+    pub fn branch(&self, id: BranchId) -> Option<&Branch> {
+        self.branches.iter().find(|branch| branch.id == id)
+    }
+
+    /// How marks are encoded on a branch.
+    pub(crate) fn dialect(&self, id: BranchId) -> Dialect {
+        self.branch(id)
+            .map_or_else(Dialect::default, |branch| branch.dialect)
     }
 
     fn push(mut self, storage: Store, dialect: Dialect) -> Stack {

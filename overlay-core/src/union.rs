@@ -1,14 +1,43 @@
 //! The union engine: one verb a file.
 //!
-//! Skeleton of the face that front ends use.
+//! A [`Union`] is a stack put together: every verb of a filesystem over
+//! inodes, with no FUSE in it. What lies where is the layers' business, how
+//! marks look the dialect's; here is what the stack shows and how it changes.
+//!
+//! Locks, outermost first, are listed in `union/locks.rs`.
 
 use std::sync::Arc;
 
-use crate::attr::{Attr, FileKind, Owner, SetAttr, StatFs};
-use crate::error::Result;
-use crate::layer::{NewKind, RenameMode, SeekTo, SetXattr, SyncWhat};
-use crate::name::Name;
-use crate::stack::Stack;
+use parking_lot::{Mutex, RwLock};
+
+use crate::attr::{Attr, Owner};
+use crate::dialect::Opacity;
+use crate::error::{Error, Result};
+use crate::layer::{Node, WritableNode};
+use crate::policy::{self, Target};
+use crate::stack::{BranchId, Stack, Store};
+use inode::{Body, Directory, LowerDir};
+use table::{ObjectId, ROOT, Table};
+
+mod acl;
+mod attr;
+mod copy_data;
+mod copy_up;
+mod create;
+mod inode;
+mod link;
+mod locks;
+mod lookup;
+mod open;
+mod readdir;
+mod remove;
+mod rename;
+mod table;
+mod xattr;
+
+pub use inode::Inode;
+pub use open::{Handle, OpenOptions};
+pub use readdir::{DirEntry, DirHandle, Flow};
 
 /// Who asks: new objects belong to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,28 +49,6 @@ pub struct Caller {
     pub umask: u32,
 }
 
-/// One object of the union.
-#[derive(Debug)]
-pub struct Inode {}
-
-impl Inode {
-    /// The number that names this inode while it is known: unique among all
-    /// known inodes, constant over copy-up. The root's is 1.
-    ///
-    /// `Attr::ino` is the same, except for a lower file with several hard
-    /// links: there each name is an inode of its own (writing to one breaks
-    /// the link, as on the kernel without `index`), while `Attr::ino` shows
-    /// the shared lower number until the link is broken.
-    pub fn number(&self) -> u64 {
-        todo!()
-    }
-
-    /// What it is; never changes.
-    pub fn kind(&self) -> FileKind {
-        todo!()
-    }
-}
-
 /// An inode found by name, with its attributes.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -51,210 +58,127 @@ pub struct Entry {
     pub attr: Attr,
 }
 
-/// How to open a regular file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OpenOptions {
-    /// For writing (and reading): copies the file up.
-    pub write: bool,
-    /// Cut to size zero: copies no data up.
-    pub truncate: bool,
+/// A stack put together: all verbs of a filesystem.
+#[derive(Debug)]
+pub struct Union {
+    stack: Stack,
+    target: Option<Target>,
+    /// Whether the writable branch may hold whiteouts that are regular files.
+    writable_file_whiteouts: bool,
+    /// Branches that may, by their root's mark.
+    file_whiteout_branches: Vec<BranchId>,
+    table: Arc<Table>,
+    root: Arc<Inode>,
+    /// Held while a directory moves between parents. Rank 2.
+    topology: Mutex<()>,
 }
 
-/// An open regular file. Opened before a copy-up, it reads the copy after it.
-#[derive(Debug)]
-pub struct Handle {}
-
-/// An open directory: a snapshot of its names, taken at position 0.
-#[derive(Debug)]
-pub struct DirHandle {}
-
-/// One entry of a merged directory.
-#[derive(Debug, Clone, Copy)]
-pub struct DirEntry<'a> {
-    /// The name.
-    pub name: &'a Name,
-    /// What it is.
-    pub kind: FileKind,
-    /// The same as `Attr::ino` of the entry.
-    pub ino: u64,
-    /// Where to go on after this entry.
-    pub next: u64,
-}
-
-/// Whether [`Union::read_dir`] goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// To the next entry.
-    Continue,
-    /// No: this entry was not taken, and comes first next time.
-    Stop,
-}
-
-/// A mounted stack: all verbs of a filesystem.
-#[derive(Debug)]
-pub struct Union {}
-
-#[allow(unused_variables)]
 impl Union {
-    /// Puts `stack` together; clears what a crash left in the work area.
+    /// Puts `stack` together, and clears what a crash left in the work area.
+    ///
+    /// Errors: `EINVAL` for a stack without branches, `EOPNOTSUPP` for a
+    /// writable branch that is not on top.
+    ///
+    /// ```
+    /// use overlay_core::{Caller, MemStorage, Name, Owner, Stack, Union};
+    /// use overlay_core::layer::NewKind;
+    ///
+    /// let union = Union::new(Stack::new().upper(MemStorage::new()).lower(MemStorage::new()))?;
+    /// let me = Caller { owner: Owner { uid: 0, gid: 0 }, umask: 0o022 };
+    /// let name = Name::new(b"hello")?;
+    /// union.create(&union.root(), name, NewKind::Directory, 0o777, &me)?;
+    /// let entry = union.lookup(&union.root(), name)?.expect("made above");
+    /// assert_eq!(entry.attr.mode, 0o755);
+    /// # Ok::<(), overlay_core::Error>(())
+    /// ```
     pub fn new(stack: Stack) -> Result<Arc<Union>> {
-        todo!()
+        let target = policy::target(&stack)?;
+        if let Some(target) = &target {
+            target.storage.clear_work()?;
+        }
+        let table = Arc::new(Table::default());
+        let mut writable: Option<Arc<dyn WritableNode>> = None;
+        let mut lowers = Vec::new();
+        let mut file_whiteout_branches = Vec::new();
+        let mut writable_file_whiteouts = false;
+        for branch in stack.branches() {
+            let node: Arc<dyn Node> = match &branch.storage {
+                Store::Writable(storage) => {
+                    let node = storage.root();
+                    writable = Some(Arc::clone(&node));
+                    node
+                }
+                Store::ReadOnly(storage) => storage.root(),
+            };
+            let attr = node.attr()?;
+            // In the order of the branches, so that numbers persist.
+            table.filesystem(attr.dev);
+            let marked = branch.dialect.opacity(&*node)? == Opacity::HoldsFileWhiteouts;
+            match &branch.storage {
+                Store::Writable(_) => writable_file_whiteouts = marked,
+                Store::ReadOnly(_) => lowers.push(LowerDir {
+                    branch: branch.id,
+                    node,
+                    file_whiteouts: marked,
+                }),
+            }
+            if marked {
+                file_whiteout_branches.push(branch.id);
+            }
+        }
+        if writable.is_none() && lowers.is_empty() {
+            return Err(Error::Invalid("a union needs a branch"));
+        }
+        let body = Body::Directory(Box::new(Directory {
+            lowers: lowers.into_boxed_slice(),
+            state: RwLock::default(),
+        }));
+        let root = table.enter(Inode::new(ROOT, None, body, writable, None, &table));
+        // Copies of the root's own object show the root's number.
+        table.give(ObjectId::from(&root.node().attr()?), ROOT);
+        Ok(Arc::new(Union {
+            stack,
+            target,
+            writable_file_whiteouts,
+            file_whiteout_branches,
+            table,
+            root,
+            topology: Mutex::new(()),
+        }))
     }
+
     /// The root directory.
     pub fn root(&self) -> Arc<Inode> {
-        todo!()
+        Arc::clone(&self.root)
     }
+
+    /// The stack that this union shows.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// Whether anything can be changed.
+    pub fn is_read_only(&self) -> bool {
+        self.target.is_none()
+    }
+
     /// The inode with this number, if it is pinned or otherwise alive.
     pub fn known(&self, number: u64) -> Option<Arc<Inode>> {
-        todo!()
+        self.table.get(number)
     }
-    /// Keeps `inode` known until [`Union::unpin`] was called as often.
+
+    /// Keeps `inode` known until [`Union::unpin`] took back as many pins.
     pub fn pin(&self, inode: &Arc<Inode>) {
-        todo!()
+        self.table.pin(inode);
     }
+
     /// Takes back `count` pins of the inode `number`.
     pub fn unpin(&self, number: u64, count: u64) {
-        todo!()
+        self.table.unpin(number, count);
     }
-    /// What `name` shows in the directory `parent`.
-    pub fn lookup(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<Entry>> {
-        todo!()
-    }
-    /// Attributes.
-    pub fn attr(&self, inode: &Arc<Inode>) -> Result<Attr> {
-        todo!()
-    }
-    /// Changes attributes (copies up) and returns the new ones.
-    pub fn set_attr(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<Attr> {
-        todo!()
-    }
-    /// Target of a symlink.
-    pub fn read_link(&self, inode: &Arc<Inode>) -> Result<Vec<u8>> {
-        todo!()
-    }
-    /// Makes a new object.
-    pub fn create(
-        &self,
-        parent: &Arc<Inode>,
-        name: &Name,
-        kind: NewKind<'_>,
-        mode: u32,
-        caller: &Caller,
-    ) -> Result<Entry> {
-        todo!()
-    }
-    /// Makes a regular file and opens it for writing, in one step. `EEXIST` if there is one.
-    pub fn create_file(
-        &self,
-        parent: &Arc<Inode>,
-        name: &Name,
-        mode: u32,
-        caller: &Caller,
-    ) -> Result<(Entry, Handle)> {
-        todo!()
-    }
-    /// `unlink(2)`
-    pub fn unlink(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
-        todo!()
-    }
-    /// `rmdir(2)`
-    pub fn rmdir(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
-        todo!()
-    }
-    /// `renameat2(2)`; [`RenameMode::Whiteout`] is refused (`EINVAL`).
-    pub fn rename(
-        &self,
-        from: (&Arc<Inode>, &Name),
-        to: (&Arc<Inode>, &Name),
-        mode: RenameMode,
-    ) -> Result<()> {
-        todo!()
-    }
-    /// `link(2)`
-    pub fn link(&self, inode: &Arc<Inode>, parent: &Arc<Inode>, name: &Name) -> Result<Entry> {
-        todo!()
-    }
-    /// Opens a regular file.
-    pub fn open(&self, inode: &Arc<Inode>, options: OpenOptions) -> Result<Handle> {
-        todo!()
-    }
-    /// Reads at `offset`; short only at the end.
-    pub fn read(&self, handle: &Handle, buf: &mut [u8], offset: u64) -> Result<usize> {
-        todo!()
-    }
-    /// Writes at `offset`.
-    pub fn write(&self, handle: &Handle, data: &[u8], offset: u64) -> Result<usize> {
-        todo!()
-    }
-    /// `fallocate(2)`
-    pub fn allocate(&self, handle: &Handle, mode: u32, offset: u64, len: u64) -> Result<()> {
-        todo!()
-    }
-    /// `lseek(2)` for data and holes.
-    pub fn seek(&self, handle: &Handle, offset: u64, to: SeekTo) -> Result<u64> {
-        todo!()
-    }
-    /// `copy_file_range(2)`; zero at the end of `from`.
-    pub fn copy_range(
-        &self,
-        from: &Handle,
-        from_offset: u64,
-        to: &Handle,
-        to_offset: u64,
-        len: u64,
-    ) -> Result<u64> {
-        todo!()
-    }
-    /// `fsync(2)`, `fdatasync(2)` of an open file.
-    pub fn sync_file(&self, handle: &Handle, what: SyncWhat) -> Result<()> {
-        todo!()
-    }
-    /// `fsync(2)` of a directory.
-    pub fn sync_dir(&self, inode: &Arc<Inode>) -> Result<()> {
-        todo!()
-    }
-    /// Opens a directory.
-    pub fn open_dir(&self, inode: &Arc<Inode>) -> Result<DirHandle> {
-        todo!()
-    }
-    /// Lists from position `from` (0: the beginning, and a fresh look). `.`
-    /// and `..` are not among the entries.
-    pub fn read_dir(
-        &self,
-        dir: &DirHandle,
-        from: u64,
-        each: &mut dyn FnMut(DirEntry<'_>) -> Flow,
-    ) -> Result<()> {
-        todo!()
-    }
-    /// Number of the parent of a directory, for `..`; the root's is its own.
-    pub fn parent_number(&self, inode: &Arc<Inode>) -> u64 {
-        todo!()
-    }
-    /// Value of an extended attribute; `ENODATA` if unset.
-    pub fn xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
-        todo!()
-    }
-    /// Names of the extended attributes.
-    pub fn xattr_names(&self, inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
-        todo!()
-    }
-    /// Sets an extended attribute (copies up).
-    pub fn set_xattr(
-        &self,
-        inode: &Arc<Inode>,
-        name: &[u8],
-        value: &[u8],
-        how: SetXattr,
-    ) -> Result<()> {
-        todo!()
-    }
-    /// Removes an extended attribute (copies up); `ENODATA` if unset.
-    pub fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
-        todo!()
-    }
-    /// State of the branch that takes new objects, else of the top one.
-    pub fn stat_fs(&self) -> Result<StatFs> {
-        todo!()
+
+    /// Whether directories of this part's branch may hold file whiteouts.
+    fn may_hold_file_whiteouts(&self, part: &LowerDir) -> bool {
+        self.file_whiteout_branches.contains(&part.branch)
     }
 }

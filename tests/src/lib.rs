@@ -1,1 +1,18 @@
 //! Subjects and helpers shared by the tests of the workspace.
+//!
+//! One history of operations, one oracle ([`overlay_core::spec`]), many
+//! subjects: [`check`] runs a generated case against a [`Subject`] and says
+//! how the two differ.
+
+#![allow(clippy::unwrap_used, reason = "a broken test setup may panic")]
+
+pub mod check;
+pub mod load;
+pub mod materialize;
+pub mod runner;
+pub mod scratch;
+pub mod snapshot;
+pub mod subject;
+pub mod sys;
+
+pub use subject::Subject;

@@ -1,0 +1,316 @@
+//! A directory of the host that can be written, with its work area.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::node::{Branch, Place};
+use super::{Descriptor, Descriptors, DirNode, NEEDS_PROC};
+use crate::attr::{FileKind, Owner};
+use crate::error::{Error, Result};
+use crate::layer::{
+    Capabilities, Discard, New, RenameMode, SetXattr, WritableNode, WritableStorage,
+};
+use crate::name::{Name, NameBuf};
+use crate::sys::{self, At, Object};
+
+/// What writing to a branch needs beside the tree itself.
+pub(super) struct Writer {
+    /// The work area.
+    work: OwnedFd,
+    /// The number of the next name in it.
+    next: AtomicU64,
+    /// Who owns what this process makes without further words.
+    pub(super) owner: Owner,
+    /// The bits that the kernel takes away from a mode.
+    pub(super) umask: u32,
+    /// `fchmodat2` is there (Linux 6.6).
+    pub(super) mode_by_name: bool,
+    pub(super) capabilities: Capabilities,
+    /// The given work directory, open only for its lock.
+    _locked: OwnedFd,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn work(&self) -> BorrowedFd<'_> {
+        self.work.as_fd()
+    }
+
+    /// A name that this process has not used in the work area yet.
+    pub(super) fn fresh_name(&self) -> Result<NameBuf> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        NameBuf::new(format!("#{number:x}"))
+    }
+}
+
+/// A directory of the host that is written, with a work area on the same mount.
+///
+/// No private copy of the mount here: the two directories would have to be
+/// found again below a common one, since `renameat2` refuses to cross copies.
+#[derive(Debug)]
+pub struct DirUpper {
+    root: Arc<DirNode>,
+    work: Arc<DirNode>,
+}
+
+impl DirUpper {
+    /// Opens the directory `upper`, with its work area in the directory `work`
+    /// (as `work/work`, made if missing).
+    ///
+    /// Fails with `EBUSY` while either is in use by another `DirUpper`, in this
+    /// process or another, and with `EINVAL` where the two do not lie on one
+    /// mount or one contains the other.
+    pub fn open(
+        upper: &Path,
+        work: &Path,
+        descriptors: &Arc<Descriptors>,
+    ) -> Result<Arc<DirUpper>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let root = sys::open::path(upper, flags)?;
+        let workdir = sys::open::path(work, flags)?;
+        if !sys::proc::works(root.as_fd())? {
+            return Err(NEEDS_PROC);
+        }
+        check_apart(root.as_fd(), workdir.as_fd())?;
+        if !sys::lock::try_exclusive(root.as_fd())? {
+            return Err(Error::Busy("another mount has this upper directory"));
+        }
+        if !sys::lock::try_exclusive(workdir.as_fd())? {
+            return Err(Error::Busy("another mount has this work directory"));
+        }
+        let area = open_work_area(workdir.as_fd())?;
+        let mut writer = Writer {
+            work: area,
+            next: AtomicU64::new(0),
+            owner: sys::meta::process_owner(),
+            // Unknown: as if all were masked, so that every mode is looked after.
+            umask: sys::proc::umask().unwrap_or(0o777),
+            mode_by_name: false,
+            capabilities: NONE,
+            _locked: workdir,
+        };
+        writer.probe()?;
+        tracing::debug!(?writer, "opened an upper");
+        let held = sys::open::directory(writer.work(), OFlags::PATH)?;
+        let branch = Arc::new(Branch::writable(Arc::clone(descriptors), writer));
+        Ok(Arc::new(DirUpper {
+            root: DirNode::root(&branch, Descriptor::new(root)),
+            work: DirNode::root(&branch, Descriptor::new(held)),
+        }))
+    }
+
+    /// The node behind a staged one, and its name in the work area.
+    fn staged<'a>(&self, node: &'a dyn WritableNode) -> Result<(&'a DirNode, NameBuf)> {
+        let node = self.root.sibling(node)?;
+        match &*node.place().read() {
+            Place::At { dir, name } if Arc::ptr_eq(dir, &self.work) => Ok((node, name.clone())),
+            Place::At { .. } | Place::Held(_) => Err(Error::Invalid("not a staged object")),
+        }
+    }
+}
+
+impl WritableStorage for DirUpper {
+    fn root(&self) -> Arc<dyn WritableNode> {
+        Arc::clone(&self.root) as Arc<dyn WritableNode>
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        match self.root.branch().writer() {
+            Ok(writer) => writer.capabilities,
+            // The branch of an upper has a writer from the beginning.
+            Err(_) => NONE,
+        }
+    }
+
+    fn stage(&self, new: &New<'_>) -> Result<Arc<dyn WritableNode>> {
+        let name = self.root.branch().writer()?.stage(new)?;
+        Ok(self.work.child(&name, new.kind.file_kind())?)
+    }
+
+    fn publish(
+        &self,
+        staged: &dyn WritableNode,
+        dir: &dyn WritableNode,
+        name: &Name,
+        mode: RenameMode,
+        displaced: Option<&dyn WritableNode>,
+    ) -> Result<Option<Arc<dyn WritableNode>>> {
+        match mode {
+            RenameMode::Replace | RenameMode::NoReplace | RenameMode::Exchange => {}
+            RenameMode::Whiteout => {
+                return Err(Error::Invalid("a staged object leaves no whiteout behind"));
+            }
+        }
+        let (node, from) = self.staged(staged)?;
+        let dir = self.root.sibling(dir)?;
+        let displaced = match displaced {
+            Some(displaced) => Some(self.root.sibling(displaced)?),
+            None => None,
+        };
+        self.work
+            .shift(&from, dir, name, mode, Some(node), displaced)?;
+        match (mode, displaced) {
+            (RenameMode::Exchange, Some(displaced)) => Ok(Some(displaced.me()?)),
+            (RenameMode::Exchange, None) => {
+                let found = self.work.find(&from)?;
+                let (node, _) = found.ok_or(Error::Damaged("what was displaced is gone"))?;
+                Ok(Some(node))
+            }
+            (RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout, _) => Ok(None),
+        }
+    }
+
+    fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
+        let (node, name) = self.staged(staged)?;
+        self.discard_entry(node, &name, keep)
+    }
+
+    fn clear_work(&self) -> Result<()> {
+        self.clear(&self.work)
+    }
+}
+
+const NONE: Capabilities = Capabilities {
+    rename_whiteout: false,
+    rename_exchange: false,
+    whiteout_device: false,
+    trusted_xattr: false,
+    user_xattr: false,
+};
+
+/// Refuses what could not work: a rename between mounts fails with `EXDEV`, and
+/// clearing a work area inside the upper, or around it, would remove the upper.
+fn check_apart(upper: BorrowedFd<'_>, work: BorrowedFd<'_>) -> Result<()> {
+    let device = |fd: BorrowedFd<'_>| sys::stat::attr(Object::Held(fd)).map(|attr| attr.dev);
+    let same_mount = sys::stat::mount_id(upper)? == sys::stat::mount_id(work)?;
+    if !same_mount || device(upper)? != device(work)? {
+        return Err(Error::Invalid(
+            "upperdir and workdir must lie on the same mount",
+        ));
+    }
+    if is_below(upper, work)? || is_below(work, upper)? {
+        return Err(Error::Invalid(
+            "upperdir and workdir must be separate, neither inside the other",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether `dir` is `above` or lies in it.
+fn is_below(dir: BorrowedFd<'_>, above: BorrowedFd<'_>) -> Result<bool> {
+    let identity =
+        |fd: BorrowedFd<'_>| sys::stat::attr(Object::Held(fd)).map(|attr| (attr.dev, attr.ino));
+    let wanted = identity(above)?;
+    let mut here = identity(dir)?;
+    let mut up = sys::open::parent(dir)?;
+    loop {
+        if here == wanted {
+            return Ok(true);
+        }
+        let next = identity(up.as_fd())?;
+        if next == here {
+            return Ok(false);
+        }
+        here = next;
+        up = sys::open::parent(up.as_fd())?;
+    }
+}
+
+/// Opens `work` in the work directory, made if missing: closed to others, and
+/// without an ACL or a setgid bit that new objects would inherit.
+fn open_work_area(workdir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let at = At::new(workdir, Name::new(b"work")?);
+    match sys::make::directory(at, 0o700) {
+        Ok(()) => {}
+        Err(error) if error.is(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    let area = sys::open::entry(at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let object = Object::Held(area.as_fd());
+    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+        match sys::xattr::remove(object, acl.as_bytes()) {
+            Ok(()) | Err(Error::NoAttribute) => {}
+            Err(error) if error.is(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    sys::meta::set_mode_held(area.as_fd(), 0o700)?;
+    Ok(area)
+}
+
+impl Writer {
+    /// Tries what the filesystem can, on a few objects in the work area.
+    ///
+    /// A refusal is an answer, whatever its errno: filesystems and security
+    /// modules have many ways of saying no.
+    fn probe(&mut self) -> Result<()> {
+        let (first, second) = (self.probe_file()?, self.probe_file()?);
+        let (a, b) = (At::new(self.work(), &first), At::new(self.work(), &second));
+        let object = Object::Entry(a);
+        let can_set = |name: &[u8]| {
+            let set = sys::xattr::set(object, name, b"y", SetXattr::Any);
+            yes("an extended attribute", set)
+        };
+        let trusted_xattr = can_set(b"trusted.overlay.probe");
+        let user_xattr = can_set(b"user.overlay.probe");
+        let mode_by_name = yes("fchmodat2", sys::meta::set_mode_of(a, 0o600));
+        let exchange = sys::rename::rename(a, b, RenameMode::Exchange);
+        let rename_exchange = yes("RENAME_EXCHANGE", exchange);
+        let whiteout = sys::rename::rename(a, b, RenameMode::Whiteout);
+        let rename_whiteout = yes("RENAME_WHITEOUT", whiteout);
+        for at in [a, b] {
+            match sys::make::unlink(at) {
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let device = sys::make::node(a, FileKind::CharDevice, 0, 0);
+        let whiteout_device = yes("a whiteout device", device);
+        if whiteout_device {
+            sys::make::unlink(a)?;
+        }
+        self.mode_by_name = mode_by_name;
+        self.capabilities = Capabilities {
+            rename_whiteout,
+            rename_exchange,
+            whiteout_device,
+            trusted_xattr,
+            user_xattr,
+        };
+        Ok(())
+    }
+
+    fn probe_file(&self) -> Result<NameBuf> {
+        loop {
+            let name = self.fresh_name()?;
+            match sys::make::node(At::new(self.work(), &name), FileKind::Regular, 0o600, 0) {
+                Ok(()) => return Ok(name),
+                Err(error) if error.is(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn yes(what: &str, outcome: Result<()>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "this filesystem does not take {what}");
+            false
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Making objects: `mkdir`, `mknod`, `symlink`, `open(O_CREAT | O_EXCL)`, `link`.
+
+use std::collections::BTreeMap;
+
+use crate::attr::FileKind;
+
+use super::*;
+use crate::spec::op::{Object, Umask};
+
+const SETGID: u32 = 0o2000;
+
+impl Model {
+    pub(super) fn make(
+        &mut self,
+        at: &Place,
+        object: &Object,
+        mode: u32,
+        umask: Umask,
+    ) -> Result<Outcome> {
+        let parent = self.free_place(at)?;
+        let body = match object {
+            Object::Dir => Body::Dir(BTreeMap::new()),
+            Object::File => Body::Leaf(Data::File(Vec::new())),
+            Object::Symlink(target) => Body::Leaf(Data::Symlink(target.clone())),
+            // This device is what a whiteout is made of.
+            Object::Special(FileKind::CharDevice, 0) => return Err(Errno::PERM),
+            Object::Special(kind, rdev) => Body::Leaf(Data::Special {
+                kind: *kind,
+                rdev: *rdev,
+            }),
+        };
+        self.put_new(parent, at, body, mode, umask);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn create(
+        &mut self,
+        slot: Slot,
+        at: &Place,
+        mode: u32,
+        umask: Umask,
+    ) -> Result<Outcome> {
+        self.held.remove(&slot);
+        let parent = self.free_place(at)?;
+        let body = Body::Leaf(Data::File(Vec::new()));
+        let key = self.put_new(parent, at, body, mode, umask);
+        let access = Access::Write;
+        self.held.insert(slot, Held { key, access });
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn link(&mut self, from: &Path, to: &Place) -> Result<Outcome> {
+        let key = self.walk(from)?;
+        let parent = self.free_place(to)?;
+        if self.kind(key).is_dir() {
+            return Err(Errno::PERM);
+        }
+        self.copy_up(key);
+        self.copy_up(parent);
+        self.objects[key].links += 1;
+        self.change_entries(parent, |entries| {
+            entries.insert(to.name.clone(), key);
+        });
+        Ok(Outcome::Done)
+    }
+
+    /// The directory where a new name can be made. A taken name counts more
+    /// than a read-only stack.
+    fn free_place(&self, at: &Place) -> Result<Key> {
+        let parent = self.walk_to_parent(at)?;
+        match self.child(parent, &at.name)? {
+            Some(_) => Err(Errno::EXIST),
+            None => self.need_writable().map(|()| parent),
+        }
+    }
+
+    /// Owner and mode as `inode_init_owner` in the kernel: a setgid directory
+    /// gives its group, and to directories also the bit.
+    fn put_new(&mut self, parent: Key, at: &Place, body: Body, mode: u32, umask: Umask) -> Key {
+        self.copy_up(parent);
+        let directory = &self.objects[parent].meta;
+        let inherits = directory.mode & SETGID != 0;
+        let mode = match &body {
+            Body::Dir(_) if inherits => mode & 0o1777 & !umask.0 | SETGID,
+            Body::Dir(_) => mode & 0o1777 & !umask.0,
+            Body::Leaf(Data::Symlink(_)) => 0o777,
+            Body::Leaf(Data::File(_) | Data::Special { .. }) => mode & 0o7777 & !umask.0,
+        };
+        let meta = Meta {
+            gid: if inherits { directory.gid } else { 0 },
+            ..Meta::new(mode)
+        };
+        let key = self.add_upper(body, meta);
+        self.change_entries(parent, |entries| {
+            entries.insert(at.name.clone(), key);
+        });
+        key
+    }
+}

@@ -1,0 +1,97 @@
+//! `renameat2`.
+
+use super::*;
+use crate::spec::op::Rename;
+
+impl Model {
+    pub(super) fn rename(&mut self, from: &Place, to: &Place, how: Rename) -> Result<Outcome> {
+        let from_dir = self.walk_to_parent(from)?;
+        let to_dir = self.walk_to_parent(to)?;
+        self.need_writable()?;
+        let moved = self.child(from_dir, &from.name)?.ok_or(Errno::NOENT)?;
+        let target = self.child(to_dir, &to.name)?;
+        match (how, target) {
+            (Rename::NoReplace, Some(_)) => return Err(Errno::EXIST),
+            (Rename::Exchange, None) => return Err(Errno::NOENT),
+            (Rename::Replace | Rename::NoReplace | Rename::Exchange, _) => {}
+        }
+        if from_dir != to_dir && self.is_in(to_dir, moved) {
+            return Err(Errno::INVAL);
+        }
+        if from_dir != to_dir && target.is_some_and(|target| self.is_in(from_dir, target)) {
+            return Err(match how {
+                Rename::Exchange => Errno::INVAL,
+                Rename::Replace | Rename::NoReplace => Errno::NOTEMPTY,
+            });
+        }
+        // Two names of one object: nothing happens.
+        if target == Some(moved) {
+            return Ok(Outcome::Done);
+        }
+        match (how, target) {
+            (Rename::Exchange, Some(target)) => {
+                self.need_movable(moved)?;
+                self.need_movable(target)?;
+                self.copy_up(moved);
+                self.copy_up(target);
+                self.set_entry(from_dir, &from.name, target);
+            }
+            (Rename::Replace | Rename::NoReplace | Rename::Exchange, _) => {
+                self.need_same_sort(moved, target)?;
+                self.need_movable(moved)?;
+                if target.is_some_and(|key| self.entries(key).is_ok_and(|all| !all.is_empty())) {
+                    return Err(Errno::NOTEMPTY);
+                }
+                self.copy_up(moved);
+                self.copy_up(to_dir);
+                if let Some(target) = target {
+                    self.forget_name(target);
+                }
+                self.change_entries(from_dir, |entries| {
+                    entries.remove(&*from.name);
+                });
+            }
+        }
+        self.set_entry(to_dir, &to.name, moved);
+        Ok(Outcome::Done)
+    }
+
+    fn set_entry(&mut self, dir: Key, name: &Name, key: Key) {
+        self.change_entries(dir, |entries| {
+            entries.insert(name.to_owned(), key);
+        });
+    }
+
+    /// Whether `dir` is `top` or lies in it.
+    fn is_in(&self, dir: Key, top: Key) -> bool {
+        let mut at = Some(dir);
+        while let Some(key) = at {
+            if key == top {
+                return true;
+            }
+            at = self.parent_of(key);
+        }
+        false
+    }
+
+    /// A directory replaces only a directory, and nothing else does.
+    fn need_same_sort(&self, moved: Key, target: Option<Key>) -> Result<()> {
+        match (
+            self.kind(moved).is_dir(),
+            target.map(|key| self.kind(key).is_dir()),
+        ) {
+            (true, Some(false)) => Err(Errno::NOTDIR),
+            (false, Some(true)) => Err(Errno::ISDIR),
+            (true | false, _) => Ok(()),
+        }
+    }
+
+    /// Lower directories stay where they are: without a redirect there is no
+    /// way to say that they moved.
+    fn need_movable(&self, key: Key) -> Result<()> {
+        if self.objects[key].lowers > 0 {
+            return Err(Errno::XDEV);
+        }
+        Ok(())
+    }
+}

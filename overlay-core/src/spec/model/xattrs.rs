@@ -1,0 +1,62 @@
+//! Extended attributes. `user.*` exists on files and directories only;
+//! `trusted.overlay.*` is an ordinary name here: a union stores it escaped.
+
+use super::*;
+use crate::spec::op::Presence;
+
+impl Model {
+    pub(super) fn set_xattr(
+        &mut self,
+        path: &Path,
+        name: &[u8],
+        value: &[u8],
+        how: Presence,
+    ) -> Result<Outcome> {
+        let key = self.walk(path)?;
+        self.need_writable()?;
+        self.need_xattrs(key, name)?;
+        // The kernel copies up before it asks whether the attribute is there.
+        self.copy_up(key);
+        let xattrs = &mut self.objects[key].meta.xattrs;
+        match (how, xattrs.contains_key(name)) {
+            (Presence::Create, true) => return Err(Errno::EXIST),
+            (Presence::Replace, false) => return Err(Errno::NODATA),
+            (Presence::Either | Presence::Create | Presence::Replace, _) => {}
+        }
+        xattrs.insert(name.to_vec(), value.to_vec());
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn remove_xattr(&mut self, path: &Path, name: &[u8]) -> Result<Outcome> {
+        let key = self.walk(path)?;
+        self.need_writable()?;
+        self.need_xattrs(key, name)?;
+        if !self.objects[key].meta.xattrs.contains_key(name) {
+            return Err(Errno::NODATA);
+        }
+        self.copy_up(key);
+        self.objects[key].meta.xattrs.remove(name);
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn xattr(&self, path: &Path, name: &[u8]) -> Result<Outcome> {
+        let xattrs = &self.objects[self.walk(path)?].meta.xattrs;
+        let value = xattrs.get(name).ok_or(Errno::NODATA)?;
+        Ok(Outcome::Bytes(value.clone()))
+    }
+
+    pub(super) fn xattr_names(&self, path: &Path) -> Result<Outcome> {
+        let xattrs = &self.objects[self.walk(path)?].meta.xattrs;
+        Ok(Outcome::Names(xattrs.keys().cloned().collect()))
+    }
+
+    fn need_xattrs(&self, key: Key, name: &[u8]) -> Result<()> {
+        match &self.objects[key].body {
+            Body::Dir(_) | Body::Leaf(Data::File(_)) => Ok(()),
+            Body::Leaf(Data::Symlink(_) | Data::Special { .. }) if name.starts_with(b"user.") => {
+                Err(Errno::PERM)
+            }
+            Body::Leaf(Data::Symlink(_) | Data::Special { .. }) => Ok(()),
+        }
+    }
+}

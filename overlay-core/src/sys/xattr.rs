@@ -1,0 +1,111 @@
+//! Extended attributes, of entries and of what is held, without opening
+//! anything for reading: through paths below `/proc/self/fd`.
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::Object;
+use super::proc::ProcPath;
+use crate::error::{Error, Result};
+use crate::layer::SetXattr;
+
+/// Enough for all but rare values (a capability has 24 bytes, an opaque mark
+/// one, a file handle some 30), so that one call does.
+const FIRST_TRY: usize = 256;
+
+/// The value; see `getxattr(2)`. `None` if unset or if there is no such
+/// namespace here.
+pub fn get(object: Object<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    let path = ProcPath::of(object);
+    let path = path.as_c_str();
+    let mut first = [0_u8; FIRST_TRY];
+    let call = |buf: &mut [u8]| match object {
+        Object::Entry(_) => rustix::fs::lgetxattr(path, name, buf),
+        Object::Held(_) => rustix::fs::getxattr(path, name, buf),
+    };
+    match call(&mut first) {
+        Ok(len) => Ok(Some(first[..len].to_vec())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(Errno::RANGE) => match grow(call) {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NODATA) => Ok(None),
+            Err(errno) => Err(Error::system("getxattr", object, errno)),
+        },
+        Err(errno) => Err(Error::system("getxattr", object, errno)),
+    }
+}
+
+/// The names, as the kernel lists them; see `listxattr(2)`. Empty where the
+/// filesystem has none.
+pub fn list(object: Object<'_>) -> Result<Vec<Vec<u8>>> {
+    let path = ProcPath::of(object);
+    let path = path.as_c_str();
+    let mut first = [0_u8; FIRST_TRY];
+    let call = |buf: &mut [u8]| match object {
+        Object::Entry(_) => rustix::fs::llistxattr(path, buf),
+        Object::Held(_) => rustix::fs::listxattr(path, buf),
+    };
+    let list = match call(&mut first) {
+        Ok(len) => first[..len].to_vec(),
+        Err(Errno::OPNOTSUPP) => Vec::new(),
+        Err(Errno::RANGE) => grow(call).map_err(|e| Error::system("listxattr", object, e))?,
+        Err(errno) => return Err(Error::system("listxattr", object, errno)),
+    };
+    let names = list
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty());
+    Ok(names.map(<[u8]>::to_vec).collect())
+}
+
+/// Sets a value; see `setxattr(2)`.
+pub fn set(object: Object<'_>, name: &[u8], value: &[u8], how: SetXattr) -> Result<()> {
+    let path = ProcPath::of(object);
+    let path = path.as_c_str();
+    let flags = match how {
+        SetXattr::Any => XattrFlags::empty(),
+        SetXattr::Create => XattrFlags::CREATE,
+        SetXattr::Replace => XattrFlags::REPLACE,
+    };
+    match object {
+        Object::Entry(_) => rustix::fs::lsetxattr(path, name, value, flags),
+        Object::Held(_) => rustix::fs::setxattr(path, name, value, flags),
+    }
+    .map_err(|errno| failed("setxattr", object, name, errno))
+}
+
+/// Removes an attribute; see `removexattr(2)`. `ENODATA` if it is not set.
+pub fn remove(object: Object<'_>, name: &[u8]) -> Result<()> {
+    let path = ProcPath::of(object);
+    let path = path.as_c_str();
+    match object {
+        Object::Entry(_) => rustix::fs::lremovexattr(path, name),
+        Object::Held(_) => rustix::fs::removexattr(path, name),
+    }
+    .map_err(|errno| failed("removexattr", object, name, errno))
+}
+
+fn failed(call: &'static str, object: Object<'_>, name: &[u8], errno: Errno) -> Error {
+    match errno {
+        Errno::NODATA => Error::NoAttribute,
+        errno => Error::system(
+            call,
+            format_args!("{object}, {}", name.escape_ascii()),
+            errno,
+        ),
+    }
+}
+
+/// Asks for the length and then for the bytes, again if it grew in between.
+fn grow(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    loop {
+        let mut buf = vec![0; call(&mut [])?];
+        match call(&mut buf) {
+            Ok(len) => {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            Err(Errno::RANGE) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Attributes as the union shows and changes them. Takes no lock of its own;
+//! changes copy up first.
+
+use std::sync::Arc;
+
+use super::Union;
+use super::copy_up::DataNeeded;
+use super::inode::{Body, Inode};
+use crate::attr::{Attr, FileKind, SetAttr, StatFs};
+use crate::error::{Error, Result};
+use crate::stack::Store;
+
+impl Inode {
+    /// What the union shows of `attr`, the attributes of the part on top.
+    pub(super) fn shown(&self, attr: Attr) -> Attr {
+        let merged = match &self.body {
+            Body::Directory(directory) => {
+                directory.lowers.len() + usize::from(self.is_copied_up()) > 1
+            }
+            Body::Other { .. } => false,
+        };
+        Attr {
+            ino: self.shown_number(),
+            // Counting the subdirectories of a merged directory means listing
+            // it; 1 is the old sign for "not known" (as the kernel's).
+            nlink: if merged { 1 } else { attr.nlink },
+            dev: 0,
+            ..attr
+        }
+    }
+}
+
+impl Union {
+    /// The attributes of `inode`.
+    pub fn attr(&self, inode: &Arc<Inode>) -> Result<Attr> {
+        Ok(inode.shown(inode.node().attr()?))
+    }
+
+    /// Changes attributes and returns the new ones; copies up first, without
+    /// data where the file is cut to size zero.
+    ///
+    /// Errors: `EROFS`; `EISDIR` and `EINVAL` for the size of what is not a
+    /// regular file.
+    pub fn set_attr(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<Attr> {
+        if set.size.is_some() {
+            match inode.kind() {
+                FileKind::Regular => {}
+                FileKind::Directory => return Err(Error::IsDirectory),
+                FileKind::Symlink
+                | FileKind::Fifo
+                | FileKind::Socket
+                | FileKind::CharDevice
+                | FileKind::BlockDevice => {
+                    return Err(Error::Invalid("only a regular file has a size to set"));
+                }
+            }
+        }
+        let data = match set.size {
+            Some(0) => DataNeeded::Nothing,
+            Some(_) | None => DataNeeded::All,
+        };
+        self.writable(inode, data)?.set_attr(set)?;
+        self.attr(inode)
+    }
+
+    /// The target of a symlink; `EINVAL` for anything else.
+    pub fn read_link(&self, inode: &Arc<Inode>) -> Result<Vec<u8>> {
+        inode.node().link_target()
+    }
+
+    /// The state of the branch that takes new objects, else of the top one.
+    pub fn stat_fs(&self) -> Result<StatFs> {
+        if let Some(target) = &self.target {
+            return target.storage.root().stat_fs();
+        }
+        match self.stack.branches().first().map(|top| &top.storage) {
+            Some(Store::ReadOnly(storage)) => storage.root().stat_fs(),
+            Some(Store::Writable(storage)) => storage.root().stat_fs(),
+            None => Err(Error::Invalid("a union needs a branch")),
+        }
+    }
+
+    /// `fsync(2)` of a directory: makes its entries durable.
+    pub fn sync_dir(&self, inode: &Arc<Inode>) -> Result<()> {
+        match inode.writable.get() {
+            Some(node) => node.sync(),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Open regular files. A handle that was opened before a copy-up reads the
+//! copy after it: databases that keep a reader open depend on that.
+//!
+//! Takes no lock but the handle's own, which is a leaf.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::Union;
+use super::copy_up::DataNeeded;
+use super::inode::Inode;
+use crate::attr::{Attr, FileKind};
+use crate::error::{Errno, Error, Result};
+use crate::layer::{Access, OpenFile, SeekTo, SyncWhat};
+
+/// How to open a regular file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenOptions {
+    /// For writing (and reading): copies the file up.
+    pub write: bool,
+    /// Cut to size zero: copies no data up.
+    pub truncate: bool,
+}
+
+/// An open regular file. Opened before a copy-up, it reads the copy after it.
+#[derive(Debug)]
+pub struct Handle {
+    inode: Arc<Inode>,
+    writable: bool,
+    source: RwLock<Source>,
+}
+
+#[derive(Debug)]
+struct Source {
+    file: Arc<dyn OpenFile>,
+    /// Whether `file` is the copy. A copy is never copied again.
+    is_copy: bool,
+}
+
+impl Handle {
+    pub(super) fn new(inode: &Arc<Inode>, file: Arc<dyn OpenFile>, writable: bool) -> Handle {
+        Handle {
+            inode: Arc::clone(inode),
+            writable,
+            source: RwLock::new(Source {
+                file,
+                is_copy: writable || inode.is_copied_up(),
+            }),
+        }
+    }
+
+    /// The inode it was opened on.
+    pub fn inode(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+
+    /// The file that shows now: the copy if there is one.
+    fn file(&self) -> Result<Arc<dyn OpenFile>> {
+        {
+            let source = self.source.read();
+            if source.is_copy || !self.inode.is_copied_up() {
+                return Ok(Arc::clone(&source.file));
+            }
+        }
+        let mut source = self.source.write();
+        if !source.is_copy {
+            source.file = self.inode.node().open(Access::Read)?;
+            source.is_copy = true;
+        }
+        Ok(Arc::clone(&source.file))
+    }
+
+    fn file_for_writing(&self) -> Result<Arc<dyn OpenFile>> {
+        if !self.writable {
+            return Err(Error::Errno(Errno::BADF));
+        }
+        self.file()
+    }
+}
+
+impl Union {
+    /// Opens a regular file; for writing it is copied up first.
+    ///
+    /// Errors: `EISDIR`, `ELOOP` for a symlink, `ENXIO` for devices, pipes
+    /// and sockets, `EROFS`.
+    pub fn open(&self, inode: &Arc<Inode>, options: OpenOptions) -> Result<Handle> {
+        match inode.kind() {
+            FileKind::Regular => {}
+            FileKind::Directory => return Err(Error::IsDirectory),
+            FileKind::Symlink => return Err(Error::Errno(Errno::LOOP)),
+            FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {
+                return Err(Error::Errno(Errno::NXIO));
+            }
+        }
+        if !options.write && !options.truncate {
+            // Asked before opening: a copy made in between is noticed at the
+            // first read.
+            let is_copy = inode.is_copied_up();
+            let file = inode.node().open(Access::Read)?;
+            let handle = Handle::new(inode, file, false);
+            handle.source.write().is_copy = is_copy;
+            return Ok(handle);
+        }
+        let data = match options.truncate {
+            true => DataNeeded::Nothing,
+            false => DataNeeded::All,
+        };
+        let file = self.writable(inode, data)?.open(Access::Write)?;
+        if options.truncate {
+            file.set_len(0)?;
+        }
+        Ok(Handle::new(inode, file, true))
+    }
+
+    /// Reads at `offset`; short only at the end.
+    pub fn read(&self, handle: &Handle, buf: &mut [u8], offset: u64) -> Result<usize> {
+        handle.file()?.read_at(buf, offset)
+    }
+
+    /// Writes at `offset`; `EBADF` on a handle that was opened for reading.
+    pub fn write(&self, handle: &Handle, data: &[u8], offset: u64) -> Result<usize> {
+        handle.file_for_writing()?.write_at(data, offset)
+    }
+
+    /// `fallocate(2)` with its `mode` bits.
+    pub fn allocate(&self, handle: &Handle, mode: u32, offset: u64, len: u64) -> Result<()> {
+        handle.file_for_writing()?.allocate(mode, offset, len)
+    }
+
+    /// `lseek(2)` for data and holes; `ENXIO` past the end.
+    pub fn seek(&self, handle: &Handle, offset: u64, to: SeekTo) -> Result<u64> {
+        handle.file()?.seek(offset, to)
+    }
+
+    /// `copy_file_range(2)`: returns how many bytes; zero at the end of `from`.
+    pub fn copy_range(
+        &self,
+        from: &Handle,
+        from_offset: u64,
+        to: &Handle,
+        to_offset: u64,
+        len: u64,
+    ) -> Result<u64> {
+        let target = to.file_for_writing()?;
+        target.copy_range(to_offset, &*from.file()?, from_offset, len)
+    }
+
+    /// `fsync(2)`, `fdatasync(2)` of an open file.
+    pub fn sync_file(&self, handle: &Handle, what: SyncWhat) -> Result<()> {
+        let source = handle.file()?;
+        if !handle.inode.is_copied_up() {
+            // A lower file is as durable as it will ever be.
+            return Ok(());
+        }
+        source.sync(what)
+    }
+
+    /// The attributes of an open file, through its descriptor.
+    pub fn attr_of_handle(&self, handle: &Handle) -> Result<Attr> {
+        let attr = handle.file()?.attr()?;
+        Ok(handle.inode.shown(attr))
+    }
+
+    /// Sets the size through an open file: allowed whatever the file's mode
+    /// is by now; `EBADF` on a handle that was opened for reading.
+    pub fn set_len(&self, handle: &Handle, len: u64) -> Result<()> {
+        handle.file_for_writing()?.set_len(len)
+    }
+}

@@ -1,0 +1,295 @@
+//! Listing a directory: the entries of all its parts, each name once, hidden
+//! names left out.
+//!
+//! An open directory is a snapshot taken at position 0, so positions are
+//! stable while it is open, and rewinding sees the present. Takes the
+//! directory's lock for reading while the snapshot is taken.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::Union;
+use super::inode::{Directory, Inode, LowerDir};
+use super::locks::{DirHeld, DirRead};
+use super::table::{ObjectId, ROOT};
+use crate::attr::{Attr, FileKind};
+use crate::dialect::{Dialect, Opacity};
+use crate::error::{Error, Result};
+use crate::layer::Node;
+use crate::name::{Name, NameBuf};
+
+/// An open directory: a snapshot of its names, taken at position 0.
+#[derive(Debug)]
+pub struct DirHandle {
+    inode: Arc<Inode>,
+    /// Leaf lock; held only to take or replace the reference.
+    snapshot: Mutex<Option<Arc<[Listed]>>>,
+}
+
+impl DirHandle {
+    /// The directory it was opened on.
+    pub fn inode(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+}
+
+/// One entry of a merged directory.
+#[derive(Debug, Clone, Copy)]
+pub struct DirEntry<'a> {
+    /// The name.
+    pub name: &'a Name,
+    /// What it is.
+    pub kind: FileKind,
+    /// The same as `Attr::ino` of the entry.
+    pub ino: u64,
+    /// Where to go on after this entry.
+    pub next: u64,
+}
+
+/// Whether [`Union::read_dir`] goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// To the next entry.
+    Continue,
+    /// No: this entry was not taken, and comes first next time.
+    Stop,
+}
+
+#[derive(Debug)]
+struct Listed {
+    name: NameBuf,
+    kind: FileKind,
+    ino: u64,
+}
+
+/// A name met on one branch.
+struct Met {
+    name: NameBuf,
+    kind: FileKind,
+    id: ObjectId,
+    /// `true` for a whiteout: it only hides.
+    hides: bool,
+    /// A directory of the writable branch over a directory of a read-only
+    /// one: if they merge, the number is that of the lower.
+    over: Option<ObjectId>,
+    written: bool,
+}
+
+/// A part of a directory, with what is needed to read its marks.
+struct Part<'a> {
+    node: &'a dyn Node,
+    dialect: Dialect,
+    file_whiteouts: bool,
+    written: bool,
+}
+
+impl Union {
+    /// Opens a directory; `ENOTDIR` for anything else.
+    pub fn open_dir(&self, inode: &Arc<Inode>) -> Result<DirHandle> {
+        inode.directory().ok_or(Error::NotDirectory)?;
+        Ok(DirHandle {
+            inode: Arc::clone(inode),
+            snapshot: Mutex::new(None),
+        })
+    }
+
+    /// Lists from position `from` on (0: the beginning, and a fresh look).
+    /// `.` and `..` are not among the entries.
+    pub fn read_dir(
+        &self,
+        dir: &DirHandle,
+        from: u64,
+        each: &mut dyn FnMut(DirEntry<'_>) -> Flow,
+    ) -> Result<()> {
+        let known = dir.snapshot.lock().clone();
+        let snapshot = match known {
+            Some(snapshot) if from > 0 => snapshot,
+            Some(_) | None => {
+                let fresh = self.list(&dir.inode)?;
+                *dir.snapshot.lock() = Some(Arc::clone(&fresh));
+                fresh
+            }
+        };
+        let start = usize::try_from(from).unwrap_or(usize::MAX);
+        for (at, listed) in snapshot.iter().enumerate().skip(start) {
+            let entry = DirEntry {
+                name: &listed.name,
+                kind: listed.kind,
+                ino: listed.ino,
+                next: at as u64 + 1,
+            };
+            match each(entry) {
+                Flow::Continue => {}
+                Flow::Stop => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of a directory's parent, for `..`; the root's is its own.
+    pub fn parent_number(&self, inode: &Arc<Inode>) -> u64 {
+        inode.link().map_or(ROOT, |link| link.parent.number())
+    }
+
+    fn list(&self, inode: &Arc<Inode>) -> Result<Arc<[Listed]>> {
+        let held = DirRead::lock(inode)?;
+        if held.is_removed() {
+            return Ok(Arc::default());
+        }
+        let mut listed = Vec::new();
+        for met in self.meet(inode, &held)? {
+            if met.hides {
+                continue;
+            }
+            listed.push(Listed {
+                ino: self.number_to_list(inode, &met, &held)?,
+                name: met.name,
+                kind: met.kind,
+            });
+        }
+        Ok(listed.into())
+    }
+
+    /// The number that `stat(2)` will show for an entry.
+    fn number_to_list(&self, inode: &Arc<Inode>, met: &Met, held: &impl DirHeld) -> Result<u64> {
+        if met.kind.is_dir() && met.over.is_some() {
+            // Whether the two merge is the lookup's to say.
+            let entry = self.resolve(inode, &met.name, held)?;
+            return Ok(entry.map_or(0, |entry| entry.attr.ino));
+        }
+        Ok(self.table.number_of(met.id))
+    }
+
+    /// Whether a directory shows no entry.
+    pub(super) fn looks_empty(&self, inode: &Arc<Inode>) -> Result<bool> {
+        let held = DirRead::lock(inode)?;
+        self.shows_nothing(inode, &held)
+    }
+
+    /// The same, under a lock that is held already.
+    pub(super) fn shows_nothing(&self, inode: &Arc<Inode>, held: &impl DirHeld) -> Result<bool> {
+        Ok(self.meet(inode, held)?.iter().all(|met| met.hides))
+    }
+
+    /// Every name that any part of the directory stores, once, in the order
+    /// of the branches, with what its topmost part says.
+    fn meet(&self, inode: &Arc<Inode>, held: &impl DirHeld) -> Result<Vec<Met>> {
+        debug_assert!(held.holds(inode));
+        let directory = inode.directory().ok_or(Error::NotDirectory)?;
+        let parts = self.parts(inode, directory)?;
+        let mut met: Vec<Met> = Vec::new();
+        let mut seen: HashMap<NameBuf, usize> = HashMap::new();
+        let several = parts.len() > 1;
+        for part in &parts {
+            for new in read_part(part)? {
+                if !several {
+                    met.push(new);
+                    continue;
+                }
+                match seen.entry(new.name.clone()) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(met.len());
+                        met.push(new);
+                    }
+                    Slot::Occupied(slot) => {
+                        // An index from `seen` is below the length of `met`.
+                        let above = &mut met[*slot.get()];
+                        if above.written && above.over.is_none() && new.kind.is_dir() {
+                            above.over = Some(new.id);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(met)
+    }
+
+    fn parts<'a>(&self, inode: &'a Inode, directory: &'a Directory) -> Result<Vec<Part<'a>>> {
+        let mut parts = Vec::with_capacity(directory.lowers.len() + 1);
+        if let (Some(target), Some(node)) = (&self.target, inode.writable.get()) {
+            let marked = self.writable_file_whiteouts
+                && target.dialect.opacity(&**node)? == Opacity::HoldsFileWhiteouts;
+            parts.push(Part {
+                node: &**node,
+                dialect: target.dialect,
+                file_whiteouts: marked,
+                written: true,
+            });
+        }
+        for lower in &directory.lowers {
+            parts.push(Part {
+                node: &*lower.node,
+                dialect: self.dialect_of(lower),
+                file_whiteouts: lower.file_whiteouts,
+                written: false,
+            });
+        }
+        Ok(parts)
+    }
+
+    /// The dialect of the branch that a part of a directory lies on.
+    pub(super) fn dialect_of(&self, part: &LowerDir) -> Dialect {
+        self.stack.dialect(part.branch)
+    }
+}
+
+/// The entries of one part. Only what may be a whiteout, or whose kind the
+/// filesystem does not tell, costs a `stat(2)`.
+fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
+    let dev = part.node.attr()?.dev;
+    let mut raw: Vec<(NameBuf, Option<FileKind>, u64)> = Vec::new();
+    part.node.entries(&mut |entry| {
+        raw.push((entry.name.to_owned(), entry.kind, entry.ino));
+        ControlFlow::Continue(())
+    })?;
+    let mut met = Vec::with_capacity(raw.len());
+    for (name, kind, ino) in raw {
+        let id = ObjectId::new(dev, ino);
+        let (kind, hides) = match kind {
+            Some(kind) if !needs_attr(part, kind) => (kind, false),
+            Some(_) | None => match part.node.attr_of(&name)? {
+                Some(attr) => (attr.kind, hides(part, &name, &attr)?),
+                // Gone since it was listed: only a writer beside us does that.
+                None => continue,
+            },
+        };
+        met.push(Met {
+            name,
+            kind,
+            id,
+            hides,
+            over: None,
+            written: part.written,
+        });
+    }
+    Ok(met)
+}
+
+fn needs_attr(part: &Part<'_>, kind: FileKind) -> bool {
+    match kind {
+        FileKind::CharDevice => true,
+        FileKind::Regular => part.file_whiteouts,
+        FileKind::Directory
+        | FileKind::Symlink
+        | FileKind::Fifo
+        | FileKind::Socket
+        | FileKind::BlockDevice => false,
+    }
+}
+
+fn hides(part: &Part<'_>, name: &Name, attr: &Attr) -> Result<bool> {
+    if part.dialect.is_whiteout(attr) {
+        return Ok(true);
+    }
+    if !part.file_whiteouts || !part.dialect.may_be_file_whiteout(attr) {
+        return Ok(false);
+    }
+    match part.node.lookup(name)? {
+        Some(found) => part.dialect.is_file_whiteout(&*found.node),
+        None => Ok(false),
+    }
+}

@@ -1,0 +1,169 @@
+//! Removing: a whiteout where something below would show, nothing otherwise.
+//!
+//! Takes the parent's lock for writing, and that of a directory that goes.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::Union;
+use super::copy_up::DataNeeded;
+use super::inode::{Inode, Removed};
+use super::locks::DirWrite;
+use super::lookup::Written;
+use crate::error::{Error, Result};
+use crate::layer::{Removal, RenameMode, Staged, WritableNode};
+use crate::name::{Name, NameBuf};
+use crate::policy::Target;
+
+impl Union {
+    /// Removes a non-directory; who has it open keeps it. See `unlink(2)`.
+    ///
+    /// Errors: `ENOENT`, `EISDIR`, `EROFS`.
+    pub fn unlink(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
+        let target = self.target()?;
+        let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
+        if found.inode.kind().is_dir() {
+            return Err(Error::IsDirectory);
+        }
+        let dir = self.writable(parent, DataNeeded::All)?;
+        let held = DirWrite::lock(&[parent])?;
+        if held.is_removed(parent) {
+            return Err(Error::NotFound);
+        }
+        let entry = self.resolve(parent, name, &held)?.ok_or(Error::NotFound)?;
+        let inode = entry.inode;
+        if inode.kind().is_dir() {
+            return Err(Error::IsDirectory);
+        }
+        let copy = inode.writable.get().map(|node| &**node);
+        if !self.lower_shows(parent, name, &held)? {
+            dir.remove(name, Removal::NonDirectory, copy)?;
+        } else if copy.is_none() {
+            dir.create(name, &target.dialect.whiteout())?;
+        } else {
+            Staged::new(&target.storage, &target.dialect.whiteout())?.publish(
+                &**dir,
+                name,
+                RenameMode::Replace,
+                copy,
+            )?;
+        }
+        self.drop_link(&inode, parent, name);
+        Ok(())
+    }
+
+    /// Removes a directory that shows no entries. See `rmdir(2)`.
+    ///
+    /// Errors: `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `EROFS`.
+    pub fn rmdir(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
+        let target = self.target()?;
+        loop {
+            let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
+            let inode = found.inode;
+            if !inode.kind().is_dir() {
+                return Err(Error::NotDirectory);
+            }
+            if !self.looks_empty(&inode)? {
+                return Err(Error::NotEmpty);
+            }
+            let dir = self.writable(parent, DataNeeded::All)?;
+            let mut held = DirWrite::lock(&[parent, &inode])?;
+            if held.is_removed(parent) {
+                return Err(Error::NotFound);
+            }
+            match self.resolve(parent, name, &held)? {
+                Some(now) if Arc::ptr_eq(&now.inode, &inode) => {}
+                // It became something else: look again.
+                Some(_) => continue,
+                None => return Err(Error::NotFound),
+            }
+            if !self.shows_nothing(&inode, &held)? {
+                return Err(Error::NotEmpty);
+            }
+            self.take_directory(target, parent, &**dir, name, &inode, &held)?;
+            held.set_removed(&inode);
+            self.drop_link(&inode, parent, name);
+            return Ok(());
+        }
+    }
+
+    fn take_directory(
+        &self,
+        target: &Target,
+        parent: &Arc<Inode>,
+        dir: &dyn WritableNode,
+        name: &Name,
+        inode: &Arc<Inode>,
+        held: &DirWrite<'_>,
+    ) -> Result<()> {
+        let hides = self.lower_shows(parent, name, held)?;
+        match inode.writable.get() {
+            None => {
+                dir.create(name, &target.dialect.whiteout())?;
+            }
+            // In one step: the copy with its whiteouts goes to the work area.
+            Some(copy) if hides => {
+                Staged::new(&target.storage, &target.dialect.whiteout())?.publish(
+                    dir,
+                    name,
+                    RenameMode::Exchange,
+                    Some(&**copy),
+                )?;
+            }
+            Some(copy) => {
+                self.clear_whiteouts(inode, held)?;
+                dir.remove(name, Removal::Directory, Some(&**copy))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the whiteouts that the writable part of a directory stores.
+    /// Only for a directory that shows nothing and has nothing below it.
+    fn clear_whiteouts(&self, inode: &Arc<Inode>, held: &DirWrite<'_>) -> Result<()> {
+        let Some(copy) = inode.writable.get() else {
+            return Ok(());
+        };
+        for name in stored_names(&**copy)? {
+            if self.written(inode, &name, held)? == Written::Whiteout {
+                copy.remove(&name, Removal::NonDirectory, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the writable part of a directory stores anything, marks
+    /// included.
+    pub(super) fn stores_anything(&self, copy: &dyn WritableNode) -> Result<bool> {
+        let mut any = false;
+        copy.entries(&mut |_| {
+            any = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(any)
+    }
+
+    /// Takes `name` from an object's names. Its node goes on with another
+    /// known name; without one it is held by a descriptor.
+    pub(super) fn drop_link(&self, inode: &Inode, parent: &Arc<Inode>, name: &Name) {
+        if inode.shared_number.is_some() {
+            self.table.forget_split(parent, name);
+        }
+        let removed = inode.links.write().remove(parent, name);
+        if let Removed::First { next: Some(next) } = removed
+            && let (Some(node), Some(dir)) = (inode.writable.get(), next.parent.writable.get())
+            && let Err(error) = node.relocate(&**dir, &next.name)
+        {
+            tracing::debug!(%error, "an object stays held by its descriptor");
+        }
+    }
+}
+
+fn stored_names(directory: &dyn WritableNode) -> Result<Vec<NameBuf>> {
+    let mut names = Vec::new();
+    directory.entries(&mut |entry| {
+        names.push(entry.name.to_owned());
+        ControlFlow::Continue(())
+    })?;
+    Ok(names)
+}

@@ -1,0 +1,348 @@
+//! Renaming: copy up first, then lock, look again, and move in one step.
+//!
+//! A directory that has content on read-only branches cannot move yet: its
+//! lower part would need a redirect, so it is `EXDEV` (as on the kernel with
+//! `redirect_dir=off`) and `mv(1)` copies.
+//!
+//! Takes the topology lock for directories between parents, then the locks of
+//! both parents and of a directory that is replaced.
+//! Source: `ovl_rename` in `fs/overlayfs/dir.c`, `rename(2)`.
+
+use std::sync::Arc;
+
+use super::copy_up::DataNeeded;
+use super::inode::{Inode, Link};
+use super::locks::{DirWrite, TopologyGuard};
+use super::lookup::Written;
+use super::{Entry, Union};
+use crate::attr::Owner;
+use crate::error::{Error, Result};
+use crate::layer::{New, NewKind, Removal, RenameMode, SetXattr, Staged, WritableNode};
+use crate::name::Name;
+use crate::policy::Target;
+
+/// A directory of the union and a name in it.
+type Place<'a> = (&'a Arc<Inode>, &'a Name);
+
+/// Which step on the writable branch does a rename.
+struct Step {
+    mode: RenameMode,
+    /// The exchange leaves a whiteout at the old name that hides nothing.
+    leftover: bool,
+}
+
+impl Union {
+    /// Renames as `renameat2(2)`.
+    ///
+    /// Errors: `ENOENT`, `EEXIST` with [`RenameMode::NoReplace`], `EISDIR`,
+    /// `ENOTDIR`, `ENOTEMPTY`, `EINVAL` for a directory into itself and for
+    /// [`RenameMode::Whiteout`], `EXDEV` for a directory with lower content,
+    /// `EROFS`.
+    pub fn rename(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode) -> Result<()> {
+        if mode == RenameMode::Whiteout {
+            return Err(Error::Invalid("a whiteout is not for users to make"));
+        }
+        let target = self.target()?;
+        while !self.try_rename(target, from, to, mode)? {}
+        Ok(())
+    }
+
+    /// One attempt; `false` if the names changed their meaning meanwhile.
+    fn try_rename(
+        &self,
+        target: &Target,
+        from: Place<'_>,
+        to: Place<'_>,
+        mode: RenameMode,
+    ) -> Result<bool> {
+        let source = self.lookup(from.0, from.1)?.ok_or(Error::NotFound)?.inode;
+        let displaced = self.lookup(to.0, to.1)?.map(|entry| entry.inode);
+        self.check(&source, displaced.as_ref(), from, to, mode)?;
+        if displaced
+            .as_ref()
+            .is_some_and(|there| Arc::ptr_eq(there, &source))
+        {
+            // Two names of one object: nothing to do (POSIX).
+            return Ok(true);
+        }
+        refuse_merged(&source)?;
+        if let Some(there) = &displaced {
+            match mode {
+                RenameMode::Exchange => {
+                    refuse_merged(there)?;
+                    self.writable(there, DataNeeded::All)?;
+                }
+                RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => {
+                    if there.kind().is_dir() && !self.looks_empty(there)? {
+                        return Err(Error::NotEmpty);
+                    }
+                }
+            }
+        }
+        self.writable(&source, DataNeeded::All)?;
+        self.writable(from.0, DataNeeded::All)?;
+        self.writable(to.0, DataNeeded::All)?;
+
+        let crossing = !Arc::ptr_eq(from.0, to.0);
+        let moves_directory = source.kind().is_dir()
+            || mode == RenameMode::Exchange
+                && displaced
+                    .as_ref()
+                    .is_some_and(|there| there.kind().is_dir());
+        let _topology = (crossing && moves_directory).then(|| TopologyGuard::lock(&self.topology));
+        if crossing {
+            check_loops(&source, displaced.as_ref(), from.0, to.0, mode)?;
+        }
+        let mut directories = vec![from.0, to.0];
+        if let Some(there) = &displaced
+            && there.kind().is_dir()
+        {
+            directories.push(there);
+        }
+        let mut held = DirWrite::lock(&directories)?;
+        if held.is_removed(from.0) || held.is_removed(to.0) {
+            return Err(Error::NotFound);
+        }
+        let is_still = |place: Place<'_>, inode: Option<&Arc<Inode>>| -> Result<bool> {
+            let now = self.resolve(place.0, place.1, &held)?;
+            Ok(same(now.as_ref(), inode))
+        };
+        if !is_still(from, Some(&source))? || !is_still(to, displaced.as_ref())? {
+            return Ok(false);
+        }
+        match mode {
+            RenameMode::Exchange => {
+                let there = displaced.as_ref().ok_or(Error::NotFound)?;
+                self.exchange(target, from, to, &source, there)?;
+            }
+            RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => {
+                self.replace(target, from, to, &source, displaced.as_ref(), &mut held)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// What `rename(2)` refuses before it looks at branches.
+    fn check(
+        &self,
+        source: &Arc<Inode>,
+        displaced: Option<&Arc<Inode>>,
+        from: Place<'_>,
+        to: Place<'_>,
+        mode: RenameMode,
+    ) -> Result<()> {
+        match (mode, displaced) {
+            (RenameMode::NoReplace, Some(_)) => return Err(Error::Exists),
+            (RenameMode::Exchange, None) => return Err(Error::NotFound),
+            _ => {}
+        }
+        check_loops(source, displaced, from.0, to.0, mode)?;
+        match (mode, displaced) {
+            (RenameMode::Exchange, _) | (_, None) => Ok(()),
+            (_, Some(there)) => match (source.kind().is_dir(), there.kind().is_dir()) {
+                (true, false) => Err(Error::NotDirectory),
+                (false, true) => Err(Error::IsDirectory),
+                (true, true) | (false, false) => Ok(()),
+            },
+        }
+    }
+
+    fn replace(
+        &self,
+        target: &Target,
+        from: Place<'_>,
+        to: Place<'_>,
+        source: &Arc<Inode>,
+        displaced: Option<&Arc<Inode>>,
+        held: &mut DirWrite<'_>,
+    ) -> Result<()> {
+        let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
+        let displaced_dir = displaced.filter(|there| there.kind().is_dir());
+        let mut displaced_copy = displaced.and_then(|there| there.writable.get());
+        if let Some(there) = displaced_dir {
+            if !self.shows_nothing(there, held)? {
+                return Err(Error::NotEmpty);
+            }
+            if let Some(old) = displaced_copy
+                && self.stores_anything(&**old)?
+            {
+                self.put_empty(target, to_dir, to.1, old)?;
+                displaced_copy = None;
+            }
+        }
+        mark_opaque(target, source, to.0)?;
+        let uncovers = self.lower_shows(from.0, from.1, held)?;
+        let over_whiteout = self.written(to.0, to.1, held)? == Written::Whiteout;
+        let step = Step::choose(source.kind().is_dir(), over_whiteout, uncovers);
+        if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
+            return Err(Error::CrossDevice);
+        }
+        let displaced_node = displaced_copy.map(|node| &**node);
+        from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
+        if step.leftover {
+            from_dir.remove(from.1, Removal::NonDirectory, None)?;
+        }
+        if let Some(there) = displaced {
+            held.set_removed(there);
+            self.drop_link(there, to.0, to.1);
+        }
+        move_link(source, from, to);
+        Ok(())
+    }
+
+    /// Puts an empty directory with the same attributes in the place of one
+    /// that stores whiteouts, so that it can be replaced in one step. What is
+    /// seen does not change: both are empty.
+    fn put_empty(
+        &self,
+        target: &Target,
+        dir: &dyn WritableNode,
+        name: &Name,
+        old: &Arc<dyn WritableNode>,
+    ) -> Result<()> {
+        let attr = old.attr()?;
+        let opaque = target.dialect.opaque_mark();
+        let empty = New {
+            kind: NewKind::Directory,
+            mode: attr.mode,
+            owner: Owner {
+                uid: attr.uid,
+                gid: attr.gid,
+            },
+            xattrs: &[opaque],
+        };
+        Staged::new(&target.storage, &empty)?.publish(
+            dir,
+            name,
+            RenameMode::Exchange,
+            Some(&**old),
+        )?;
+        Ok(())
+    }
+
+    fn exchange(
+        &self,
+        target: &Target,
+        from: Place<'_>,
+        to: Place<'_>,
+        source: &Arc<Inode>,
+        there: &Arc<Inode>,
+    ) -> Result<()> {
+        mark_opaque(target, source, to.0)?;
+        mark_opaque(target, there, from.0)?;
+        let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
+        from_dir.rename(
+            from.1,
+            to_dir,
+            to.1,
+            RenameMode::Exchange,
+            Some(copy(source)?),
+            Some(copy(there)?),
+        )?;
+        move_link(source, from, to);
+        move_link(there, to, from);
+        Ok(())
+    }
+}
+
+impl Step {
+    fn choose(is_dir: bool, over_whiteout: bool, uncovers: bool) -> Step {
+        match (is_dir && over_whiteout, uncovers) {
+            // A directory cannot replace a device, but trade places with it:
+            // the whiteout then hides the old name, or nothing.
+            (true, uncovers) => Step {
+                mode: RenameMode::Exchange,
+                leftover: !uncovers,
+            },
+            (false, true) => Step {
+                mode: RenameMode::Whiteout,
+                leftover: false,
+            },
+            (false, false) => Step {
+                mode: RenameMode::Replace,
+                leftover: false,
+            },
+        }
+    }
+}
+
+fn same(entry: Option<&Entry>, inode: Option<&Arc<Inode>>) -> bool {
+    match (entry, inode) {
+        (Some(entry), Some(inode)) => Arc::ptr_eq(&entry.inode, inode),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn copy(inode: &Arc<Inode>) -> Result<&dyn WritableNode> {
+    inode.writable.get().map(|node| &**node).ok_or(Error::Stale)
+}
+
+/// A directory whose content lies on read-only branches stays where it is.
+fn refuse_merged(inode: &Inode) -> Result<()> {
+    match inode.directory() {
+        Some(directory) if !directory.lowers.is_empty() => Err(Error::CrossDevice),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Before a directory comes to lie over lower directories it must hide them.
+/// Where it lies now it hides nothing, so the mark can come first.
+fn mark_opaque(target: &Target, moving: &Inode, parent: &Inode) -> Result<()> {
+    let merges = parent.directory().is_some_and(|d| !d.lowers.is_empty());
+    if !moving.kind().is_dir() || !merges {
+        return Ok(());
+    }
+    let node = moving.writable.get().ok_or(Error::Stale)?;
+    let (name, value) = target.dialect.opaque_mark();
+    node.set_xattr(name, value, SetXattr::Any)
+}
+
+/// A directory may not come to lie inside itself. Under the topology lock for
+/// directories between parents, so that nothing moves above meanwhile.
+fn check_loops(
+    source: &Arc<Inode>,
+    displaced: Option<&Arc<Inode>>,
+    from: &Arc<Inode>,
+    to: &Arc<Inode>,
+    mode: RenameMode,
+) -> Result<()> {
+    if source.kind().is_dir() && is_above(source, to) {
+        return Err(Error::Invalid("a directory cannot be moved into itself"));
+    }
+    if let Some(there) = displaced
+        && there.kind().is_dir()
+        && is_above(there, from)
+    {
+        return Err(match mode {
+            RenameMode::Exchange => Error::Invalid("a directory cannot be moved into itself"),
+            RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => Error::NotEmpty,
+        });
+    }
+    Ok(())
+}
+
+/// Whether `above` is `below` or one of the directories it lies in.
+fn is_above(above: &Arc<Inode>, below: &Arc<Inode>) -> bool {
+    let mut at = Arc::clone(below);
+    loop {
+        if Arc::ptr_eq(&at, above) {
+            return true;
+        }
+        match at.link() {
+            Some(link) => at = link.parent,
+            None => return false,
+        }
+    }
+}
+
+fn move_link(inode: &Inode, from: Place<'_>, to: Place<'_>) {
+    let mut links = inode.links.write();
+    links.replace(
+        from,
+        Link {
+            parent: Arc::clone(to.0),
+            name: to.1.to_owned(),
+        },
+    );
+}

@@ -1,0 +1,232 @@
+//! Known inodes by number, and how numbers are given.
+//!
+//! A number is made from where the object lies: the inode number within its
+//! filesystem, with the filesystem's index above it. So it is the same at
+//! every mount, hard links share it, and the numbers of one filesystem are
+//! shown as they are (as the kernel's overlayfs does). What does not fit, or
+//! would clash with the root, gets a private number.
+//!
+//! Locks: the shards of the maps (rank 4, leaves). No guard outlives its
+//! expression, and nothing is dropped under one: an inode's drop comes here.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry as Slot;
+
+use super::inode::Inode;
+use crate::attr::Attr;
+use crate::name::{Name, NameBuf};
+
+/// The root's number: FUSE wants it so.
+pub(super) const ROOT: u64 = 1;
+
+/// Bits of an object's own inode number that fit into a union number.
+const INO_BITS: u32 = 48;
+/// Filesystem indexes that fit above them; the top bit marks private numbers.
+const MAX_FILESYSTEMS: u64 = 1 << 15;
+const PRIVATE: u64 = 1 << 63;
+
+/// An object of some branch: its filesystem and its inode number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ObjectId {
+    dev: u64,
+    ino: u64,
+}
+
+impl ObjectId {
+    pub fn new(dev: u64, ino: u64) -> ObjectId {
+        ObjectId { dev, ino }
+    }
+}
+
+impl From<&Attr> for ObjectId {
+    fn from(attr: &Attr) -> ObjectId {
+        ObjectId::new(attr.dev, attr.ino)
+    }
+}
+
+#[derive(Debug)]
+struct Known {
+    inode: Weak<Inode>,
+    /// Keeps the inode alive while `pins` is above zero.
+    pinned: Option<Arc<Inode>>,
+    pins: u64,
+}
+
+/// Known inodes by number.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    known: DashMap<u64, Known>,
+    /// Index of each filesystem that objects were seen on.
+    filesystems: DashMap<u64, u64>,
+    next_filesystem: AtomicU64,
+    /// Numbers of objects that do not show their own: copies show the number
+    /// of their origin for as long as the union lives, and what cannot be
+    /// encoded shows a private one.
+    given: DashMap<ObjectId, u64>,
+    /// Numbers of the names of lower files with several hard links.
+    split: DashMap<(u64, NameBuf), u64>,
+    private: AtomicU64,
+}
+
+impl Table {
+    /// The number of an object that was found on a branch.
+    pub fn number_of(&self, id: ObjectId) -> u64 {
+        if let Some(number) = self.given(id) {
+            return number;
+        }
+        if let Some(number) = self.encode(id) {
+            return number;
+        }
+        *self
+            .given
+            .entry(id)
+            .or_insert_with(|| self.private_number())
+    }
+
+    fn given(&self, id: ObjectId) -> Option<u64> {
+        self.given.get(&id).map(|number| *number)
+    }
+
+    fn encode(&self, id: ObjectId) -> Option<u64> {
+        let index = self.filesystem(id.dev);
+        let fits = id.ino > ROOT && id.ino >> INO_BITS == 0 && index < MAX_FILESYSTEMS;
+        fits.then_some(index << INO_BITS | id.ino)
+    }
+
+    /// The index of a filesystem, in the order in which they were first seen.
+    pub fn filesystem(&self, dev: u64) -> u64 {
+        if let Some(index) = self.filesystems.get(&dev).map(|index| *index) {
+            return index;
+        }
+        let next = || self.next_filesystem.fetch_add(1, Ordering::Relaxed);
+        *self.filesystems.entry(dev).or_insert_with(next)
+    }
+
+    /// A number that no object has by itself.
+    pub fn private_number(&self) -> u64 {
+        PRIVATE | self.private.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// From now on the object `id` shows `number`: it is a copy of what does.
+    pub fn give(&self, id: ObjectId, number: u64) {
+        self.given.insert(id, number);
+    }
+
+    /// The number of one name of a lower file with several hard links.
+    pub fn split_number(&self, parent: &Inode, name: &Name) -> u64 {
+        *self
+            .split
+            .entry((parent.number(), name.to_owned()))
+            .or_insert_with(|| self.private_number())
+    }
+
+    /// Enters the number again if an inode that died meanwhile took it out.
+    pub fn confirm_split(&self, parent: &Inode, name: &Name, number: u64) {
+        self.split
+            .entry((parent.number(), name.to_owned()))
+            .or_insert(number);
+    }
+
+    /// This name does not mean that lower file any more.
+    pub fn forget_split(&self, parent: &Inode, name: &Name) {
+        if !self.split.is_empty() {
+            self.split.remove(&(parent.number(), name.to_owned()));
+        }
+    }
+
+    /// The live inode with this number.
+    pub fn get(&self, number: u64) -> Option<Arc<Inode>> {
+        self.known
+            .get(&number)
+            .and_then(|known| known.inode.upgrade())
+    }
+
+    /// Whether an inode has this number. Unlike [`Table::get`] it makes no
+    /// reference, so it can be asked under another map's guard.
+    fn is_alive(&self, number: u64) -> bool {
+        self.known
+            .get(&number)
+            .is_some_and(|known| known.inode.strong_count() > 0)
+    }
+
+    /// Enters an inode, unless one with its number is alive: then that one.
+    pub fn enter(&self, inode: Inode) -> Arc<Inode> {
+        let inode = Arc::new(inode);
+        let mut live = None;
+        match self.known.entry(inode.number()) {
+            Slot::Vacant(slot) => {
+                slot.insert(Known::new(&inode));
+            }
+            Slot::Occupied(mut slot) => match slot.get().inode.upgrade() {
+                Some(there) => live = Some(there),
+                None => *slot.get_mut() = Known::new(&inode),
+            },
+        }
+        live.unwrap_or(inode)
+    }
+
+    pub fn pin(&self, inode: &Arc<Inode>) {
+        let mut known = self
+            .known
+            .entry(inode.number())
+            .or_insert_with(|| Known::new(inode));
+        known.pins += 1;
+        if known.pinned.is_none() {
+            known.pinned = Some(Arc::clone(inode));
+        }
+    }
+
+    pub fn unpin(&self, number: u64, count: u64) {
+        let mut dropped = None;
+        if let Some(mut known) = self.known.get_mut(&number) {
+            known.pins = known.pins.saturating_sub(count);
+            if known.pins == 0 {
+                dropped = known.pinned.take();
+            }
+        }
+        // Outside the guard: this may be the last reference.
+        drop(dropped);
+    }
+
+    /// An inode is being dropped.
+    pub fn forget(&self, inode: &Inode) {
+        self.known.remove_if(&inode.number(), |_, known| {
+            std::ptr::eq(known.inode.as_ptr(), inode)
+        });
+        match inode.link() {
+            Some(link) if inode.shared_number.is_some() && !inode.is_copied_up() => {
+                let name = (link.parent.number(), link.name);
+                // Unless a new inode took the number over: that one confirms
+                // it after it has entered itself.
+                self.split
+                    .remove_if(&name, |_, number| !self.is_alive(*number));
+            }
+            Some(_) => {}
+            None => self.forget_copy(inode),
+        }
+    }
+
+    /// A copy without a name is being dropped: its filesystem may use the
+    /// inode number again, and that object must not show our number.
+    fn forget_copy(&self, inode: &Inode) {
+        if let Some(node) = inode.writable.get()
+            && let Ok(attr) = node.attr()
+            && (attr.nlink == 0 || attr.kind.is_dir())
+        {
+            self.given.remove(&ObjectId::from(&attr));
+        }
+    }
+}
+
+impl Known {
+    fn new(inode: &Arc<Inode>) -> Known {
+        Known {
+            inode: Arc::downgrade(inode),
+            pinned: None,
+            pins: 0,
+        }
+    }
+}

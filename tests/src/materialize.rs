@@ -1,0 +1,248 @@
+//! Writes a generated layer into storage, as the overlay dialect has it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use overlay_core::attr::{FileKind, Timestamp};
+use overlay_core::layer::{self, New, NewKind, SetXattr, WritableNode};
+use overlay_core::name::Name;
+use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Stored};
+use overlay_core::{Owner, SetAttr, SetTime};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+
+use crate::sys::proc_path;
+
+const PREFIX: &[u8] = b"trusted.overlay.";
+
+/// The attributes of an object as a layer stores them: what an upper overlay
+/// stored under our names is escaped, and directories get their marks.
+fn stored_xattrs(meta: &Meta, marks: &[(&str, &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let escaped = meta.xattrs.iter().map(|(name, value)| {
+        let name = match name.strip_prefix(PREFIX) {
+            Some(rest) => [PREFIX, b"overlay.", rest].concat(),
+            None => name.clone(),
+        };
+        (name, value.clone())
+    });
+    let marks = marks
+        .iter()
+        .map(|(name, value)| ([PREFIX, name.as_bytes()].concat(), value.to_vec()));
+    escaped.chain(marks).collect()
+}
+
+/// A directory with whiteouts carries `origin` where a kernel wrote it: that
+/// is how the kernel knows that it must look for whiteouts when it lists a
+/// directory that merges with nothing. An empty value means "not known".
+fn marks(dir: &Dir<Stored>) -> Vec<(&'static str, &'static [u8])> {
+    let mut marks: Vec<(&str, &[u8])> = Vec::new();
+    if dir.opaque {
+        marks.push(("opaque", b"y"));
+    }
+    if dir.entries.values().any(|entry| *entry == Stored::Whiteout) {
+        marks.push(("origin", b""));
+    }
+    marks
+}
+
+/// Makes `path`, which must not exist, a copy of `root`.
+pub fn on_disk(path: &Path, root: &Dir<Stored>) {
+    std::fs::create_dir(path).unwrap();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).unwrap();
+    fill(fd.as_fd(), root, &mut BTreeMap::new());
+}
+
+/// An object that has a name already, for its further ones.
+type Linked = BTreeMap<Id, OwnedFd>;
+
+fn fill(fd: BorrowedFd<'_>, dir: &Dir<Stored>, linked: &mut Linked) {
+    let at = AtFlags::SYMLINK_NOFOLLOW;
+    for (name, entry) in &dir.entries {
+        let os = name.as_os_str();
+        match entry {
+            Stored::Whiteout => {
+                rustix::fs::mknodat(fd, os, FileType::CharacterDevice, Mode::empty(), 0).unwrap();
+            }
+            Stored::Dir(dir) => {
+                rustix::fs::mkdirat(fd, os, Mode::RWXU).unwrap();
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let child = rustix::fs::openat(fd, os, flags, Mode::empty()).unwrap();
+                fill(child.as_fd(), dir, linked);
+            }
+            Stored::Leaf(leaf) => match linked.get(&leaf.id) {
+                Some(first) => {
+                    let flags = AtFlags::SYMLINK_FOLLOW;
+                    rustix::fs::linkat(fd, proc_path(first), fd, os, flags).unwrap();
+                }
+                None => {
+                    make_leaf(fd, name, leaf);
+                    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let child = rustix::fs::openat(fd, os, flags, Mode::empty()).unwrap();
+                    let path = format!("{}/", proc_path(fd)).into_bytes();
+                    let path = [&path[..], name.as_bytes()].concat();
+                    for (name, value) in stored_xattrs(&leaf.meta, &[]) {
+                        let flags = XattrFlags::empty();
+                        rustix::fs::lsetxattr(&path[..], &name[..], &value, flags).unwrap();
+                    }
+                    rustix::fs::utimensat(fd, os, &times(leaf.meta.mtime), at).unwrap();
+                    if leaf.links > 1 {
+                        linked.insert(leaf.id, child);
+                    }
+                }
+            },
+        }
+    }
+    for (name, value) in stored_xattrs(&dir.meta, &marks(dir)) {
+        rustix::fs::fsetxattr(fd, &name[..], &value, XattrFlags::empty()).unwrap();
+    }
+    let (uid, gid) = ids(&dir.meta);
+    rustix::fs::fchown(fd, uid, gid).unwrap();
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(dir.meta.mode)).unwrap();
+    // Last: every new entry has changed it.
+    rustix::fs::futimens(fd, &times(dir.meta.mtime)).unwrap();
+}
+
+fn make_leaf(fd: BorrowedFd<'_>, name: &Name, leaf: &Leaf) {
+    let os = name.as_os_str();
+    let mode = Mode::from_raw_mode(0o600);
+    match &leaf.data {
+        Data::Symlink(target) => rustix::fs::symlinkat(&target[..], fd, os).unwrap(),
+        Data::Special { kind, rdev } => {
+            let kind = FileType::from_raw_mode(kind.mode_bits());
+            rustix::fs::mknodat(fd, os, kind, mode, *rdev).unwrap();
+        }
+        Data::File(content) => {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(fd, os, flags, mode).unwrap();
+            assert_eq!(rustix::io::pwrite(&file, content, 0), Ok(content.len()));
+        }
+    }
+    let (uid, gid) = ids(&leaf.meta);
+    rustix::fs::chownat(fd, os, uid, gid, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    match &leaf.data {
+        Data::Symlink(_) => {}
+        Data::File(_) | Data::Special { .. } => {
+            let mode = Mode::from_raw_mode(leaf.meta.mode);
+            rustix::fs::chmodat(fd, os, mode, AtFlags::empty()).unwrap();
+        }
+    }
+}
+
+fn ids(meta: &Meta) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
+}
+
+/// Sets the modification time and leaves the access time.
+pub(crate) fn times(mtime: Timestamp) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime.sec,
+            tv_nsec: mtime.nsec.into(),
+        },
+    }
+}
+
+/// Makes `node`, an empty directory of a writable storage, a copy of `root`.
+pub fn in_storage(node: &dyn WritableNode, root: &Dir<Stored>) {
+    fill_node(node, root, &mut BTreeMap::new());
+    let meta = &root.meta;
+    for (name, value) in stored_xattrs(meta, &marks(root)) {
+        node.set_xattr(&name, &value, SetXattr::Any).unwrap();
+    }
+    node.set_attr(&SetAttr {
+        mode: Some(meta.mode),
+        uid: Some(meta.uid),
+        gid: Some(meta.gid),
+        mtime: Some(SetTime::To(meta.mtime)),
+        ..SetAttr::default()
+    })
+    .unwrap();
+}
+
+type LinkedNodes = BTreeMap<Id, std::sync::Arc<dyn WritableNode>>;
+
+fn fill_node(node: &dyn WritableNode, dir: &Dir<Stored>, linked: &mut LinkedNodes) {
+    for (name, entry) in &dir.entries {
+        match entry {
+            Stored::Whiteout => {
+                let meta = Meta::new(0);
+                new_node(node, name, NewKind::CharDevice(0), &meta, &[]);
+            }
+            Stored::Dir(dir) => {
+                let child = new_node(node, name, NewKind::Directory, &dir.meta, &marks(dir));
+                fill_node(&*child, dir, linked);
+                set_mtime(&*child, dir.meta.mtime);
+            }
+            Stored::Leaf(leaf) => match linked.get(&leaf.id) {
+                Some(first) => node.link(name, &**first).unwrap(),
+                None => {
+                    let child = new_node(node, name, new_kind(&leaf.data), &leaf.meta, &[]);
+                    if let Data::File(content) = &leaf.data
+                        && !content.is_empty()
+                    {
+                        let file = child.open(layer::Access::Write).unwrap();
+                        assert_eq!(file.write_at(content, 0), Ok(content.len()));
+                    }
+                    set_mtime(&*child, leaf.meta.mtime);
+                    linked.insert(leaf.id, child);
+                }
+            },
+        }
+    }
+}
+
+fn new_node(
+    node: &dyn WritableNode,
+    name: &Name,
+    kind: NewKind<'_>,
+    meta: &Meta,
+    marks: &[(&str, &[u8])],
+) -> std::sync::Arc<dyn WritableNode> {
+    let xattrs = stored_xattrs(meta, marks);
+    let xattrs: Vec<(&[u8], &[u8])> = xattrs.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+    let new = New {
+        kind,
+        mode: meta.mode,
+        owner: Owner {
+            uid: meta.uid,
+            gid: meta.gid,
+        },
+        xattrs: &xattrs,
+    };
+    node.create(name, &new).unwrap().node
+}
+
+fn set_mtime(node: &dyn WritableNode, mtime: Timestamp) {
+    node.set_attr(&SetAttr {
+        mtime: Some(SetTime::To(mtime)),
+        ..SetAttr::default()
+    })
+    .unwrap();
+}
+
+/// What to ask a storage or a union to make.
+pub(crate) fn new_kind(data: &Data) -> NewKind<'_> {
+    match data {
+        Data::File(_) => NewKind::Regular,
+        Data::Symlink(target) => NewKind::Symlink(target),
+        Data::Special { kind, rdev } => special(*kind, *rdev),
+    }
+}
+
+/// The same for a device node, pipe or socket.
+pub(crate) fn special(kind: FileKind, rdev: u64) -> NewKind<'static> {
+    match kind {
+        FileKind::Fifo => NewKind::Fifo,
+        FileKind::Socket => NewKind::Socket,
+        FileKind::CharDevice => NewKind::CharDevice(rdev),
+        FileKind::BlockDevice => NewKind::BlockDevice(rdev),
+        FileKind::Regular | FileKind::Directory | FileKind::Symlink => {
+            unreachable!("specials are generated from the four kinds above")
+        }
+    }
+}

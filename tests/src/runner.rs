@@ -1,0 +1,51 @@
+//! Runs many generated cases; a failing one is shrunk and printed.
+
+use std::env;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use overlay_core::spec::generate::Case;
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+
+/// How many cases to run: `UFS_CASES`, or `default`.
+pub fn case_count(default: u32) -> u32 {
+    match env::var("UFS_CASES") {
+        Ok(text) => text.parse().expect("UFS_CASES is a number"),
+        Err(env::VarError::NotPresent) => default,
+        Err(error) => panic!("UFS_CASES: {error}"),
+    }
+}
+
+/// Runs `count` cases. The seed is a new one each time, printed when a case
+/// fails; `UFS_SEED` repeats a run.
+pub fn run(
+    count: u32,
+    cases: impl Strategy<Value = Case>,
+    test: impl Fn(&Case) -> Result<(), String>,
+) {
+    let seed = match env::var("UFS_SEED") {
+        Ok(text) => text.parse().expect("UFS_SEED is a number"),
+        Err(_) => SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_nanos() as u64,
+    };
+    let config = Config {
+        cases: count,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: 20_000,
+        // Milliseconds: the smallest case found in a minute is small enough.
+        max_shrink_time: 60_000,
+        ..Config::default()
+    };
+    let outcome =
+        TestRunner::new(config).run(&cases, |case| test(&case).map_err(TestCaseError::fail));
+    match outcome {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, case)) => {
+            panic!("UFS_SEED={seed}\n{case}{}\n", reason.message())
+        }
+        Err(TestError::Abort(reason)) => panic!("UFS_SEED={seed}: {}", reason.message()),
+    }
+}

@@ -1,0 +1,46 @@
+//! The few system calls that the tests need and `rustix` lacks or leaves to
+//! its callers.
+#![allow(unsafe_code)]
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
+
+use rustix::io::{Errno, Result};
+use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+/// Gives this thread mounts and a umask of its own.
+///
+/// What it mounts vanishes with the thread, however that ends, and tests on
+/// other threads do not see it. Fails with `EPERM` if not root.
+pub fn own_namespace() -> Result<()> {
+    thread_local!(static DONE: Cell<bool> = const { Cell::new(false) });
+    if DONE.get() {
+        return Ok(());
+    }
+    // SAFETY: only the namespace and the umask stop being shared with other
+    // threads; descriptors and memory, which Rust relies on, stay shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::FS)? };
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private)?;
+    DONE.set(true);
+    Ok(())
+}
+
+/// `truncate(2)`
+pub fn truncate(path: &str, len: u64) -> Result<()> {
+    let path = CString::new(path).unwrap();
+    let len = i64::try_from(len).unwrap();
+    // SAFETY: `path` lives through the call and ends with NUL.
+    match unsafe { libc::truncate(path.as_ptr(), len) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap()),
+    }
+}
+
+/// A path that leads to the object of this descriptor, also of a nameless one
+/// or a symlink.
+pub fn proc_path(fd: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}
