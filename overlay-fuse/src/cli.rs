@@ -39,7 +39,7 @@ Options for -o:
                            how /proc/mounts shows the mount
   debug                    as --debug
   default_permissions, relatime, index=off, metacopy=off, nfs_export=off,
-  verity=off, redirect_dir=on
+  redirect_dir=off, verity=off
                            accepted: so it is in any case
   defaults, auto, noauto, user, nouser, users, nofail, _netdev, x-...
                            accepted: they are for mount(8)
@@ -87,11 +87,10 @@ pub fn ufsmount() -> ExitCode {
 
 /// Says why, and how to end the process.
 pub(crate) fn fail(program: &str, sentence: &str) -> ExitCode {
-    // Without a standard error there is nobody to tell that it failed.
-    if writeln!(io::stderr(), "{program}: {sentence}").is_err() {
-        return ExitCode::FAILURE;
+    match writeln!(io::stderr(), "{program}: {sentence}") {
+        // Without a standard error the status says it alone.
+        Ok(()) | Err(_) => ExitCode::FAILURE,
     }
-    ExitCode::FAILURE
 }
 
 fn run(args: &[OsString]) -> Result<(), String> {
@@ -122,7 +121,7 @@ fn usage(error: &clap::Error) -> Result<(), String> {
     Err(format!("{line}: see ufsmount --help"))
 }
 
-/// Where the log goes.
+/// Whether the log on the standard error may have colours.
 pub(crate) fn colours() -> bool {
     io::stderr().is_terminal()
 }

@@ -268,6 +268,9 @@ fn require_marks(
     let can = storage.capabilities();
     let path = upper.path.clone();
     match dialect {
+        Dialect::Overlay(_) if !can.trusted_xattr && !can.user_xattr => {
+            Err(SetupError::NoXattr { path })
+        }
         Dialect::Overlay(Namespace::Trusted) if !can.trusted_xattr => {
             Err(SetupError::NoTrustedXattr { path })
         }

@@ -57,7 +57,7 @@ pub enum UsageError {
     /// `workdir=` alone.
     #[error("workdir is given without an upper layer: add upperdir=DIR, or leave workdir out")]
     WorkAlone,
-    /// `-f` goes with `--log`, but there is no `--log` for the terminal.
+    /// An option that others give a meaning we do not.
     #[error("option {0:?} is not supported: {1}")]
     Unsupported(OsString, &'static str),
     /// An option that nobody knows.
@@ -184,13 +184,10 @@ impl Named {
             b"workdir" => once("workdir", &mut self.work, needed("workdir")?.into())?,
             b"fsname" => once("fsname", &mut self.source, needed("fsname")?)?,
             b"subtype" => return Ok(options.subtype(needed("subtype")?)),
-            b"index" | b"metacopy" | b"nfs_export" | b"verity" if value == "off" => {}
-            b"redirect_dir" if value == "on" => {}
-            b"index" | b"metacopy" | b"nfs_export" | b"verity" => {
-                return Err(UsageError::Unsupported(word.to_owned(), "only \"off\" is"));
-            }
-            b"redirect_dir" => {
-                return Err(UsageError::Unsupported(word.to_owned(), "only \"on\" is"));
+            name if ALWAYS_OFF.iter().any(|word| word.as_bytes() == name) => {
+                if value != "off" {
+                    return Err(UsageError::Unsupported(word.to_owned(), "only \"off\" is"));
+                }
             }
             b"comment" => {}
             name if is_for_mount8(name) => {}
@@ -262,6 +259,9 @@ const FLAGS: [(&str, MountFlag, State); 15] = [
     ("async", MountFlag::Synchronous, State::Clear),
     ("dirsync", MountFlag::DirSync, State::Set),
 ];
+
+/// Options of the kernel's overlayfs of which we have one state only.
+const ALWAYS_OFF: [&str; 5] = ["index", "metacopy", "nfs_export", "redirect_dir", "verity"];
 
 /// Options of the kernel's overlayfs, of libfuse and of fuse-overlayfs that
 /// have a meaning we do not give them.

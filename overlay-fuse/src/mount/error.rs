@@ -1,5 +1,6 @@
 //! Why a union is not mounted, or not unmounted: one sentence each.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -17,6 +18,11 @@ pub enum MountError {
     /// `/dev/fuse` may not be opened.
     #[error("/dev/fuse cannot be opened ({0}): run as root, or install the package fuse3")]
     Device(#[source] io::Error),
+    /// `/dev/fuse` may not be opened by ordinary users.
+    #[error(
+        "/dev/fuse may not be opened by this user: run as root, or let root permit it (chmod 0666 /dev/fuse)"
+    )]
+    DeviceDenied,
     /// An ordinary user needs `fusermount3`.
     #[error(
         "mounting needs root, or the command fusermount3 for other users: install the package fuse3, or run as root"
@@ -40,7 +46,7 @@ pub enum MountError {
     #[error(
         "the name {0:?} cannot be shown in the table of mounts: leave it out, or choose another"
     )]
-    Name(std::ffi::OsString),
+    Name(OsString),
     /// The mount point cannot be reached.
     #[error("mount point {0:?} cannot be used ({1}): name a directory that you can enter")]
     Point(PathBuf, #[source] io::Error),

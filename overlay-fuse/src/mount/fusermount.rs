@@ -49,6 +49,8 @@ pub(super) fn mount(point: &Path, options: &MountOptions) -> Result<OwnedFd, Mou
         .arg(words(options))
         .arg("--")
         .arg(point)
+        // What it says is looked at below.
+        .env("LC_ALL", "C")
         .env(SOCKET, theirs.as_raw_fd().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -152,6 +154,9 @@ fn refusal(point: &Path, said: &[u8]) -> MountError {
     }
     if said.contains("device not found") {
         return MountError::NoDevice;
+    }
+    if said.contains("/dev/fuse: Permission denied") {
+        return MountError::DeviceDenied;
     }
     MountError::Fusermount(point.to_owned(), said)
 }

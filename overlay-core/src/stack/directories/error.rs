@@ -159,9 +159,17 @@ pub enum SetupError {
         /// Where the overlay is mounted.
         point: PathBuf,
     },
+    /// No extended attributes can be stored.
+    #[error(
+        "the filesystem of upper layer {path:?} stores no extended attributes, which marks need: choose a directory on another filesystem, for example ext4, xfs or btrfs"
+    )]
+    NoXattr {
+        /// The upper layer.
+        path: PathBuf,
+    },
     /// `trusted.*` cannot be stored.
     #[error(
-        "the filesystem of upper layer {path:?} stores no trusted.* attributes, which marks need: use -o userxattr, or another filesystem"
+        "the filesystem of upper layer {path:?} stores no trusted.* attributes, which marks need: use -o userxattr"
     )]
     NoTrustedXattr {
         /// The upper layer.
