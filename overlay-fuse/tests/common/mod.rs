@@ -79,9 +79,9 @@ impl Scene {
         }
     }
 
-    /// `l` below `u` at `m`.
+    /// `l` below `u` at `m`, by absolute paths (see [`server`]).
     pub fn mount_all(&self) -> Mounted {
-        self.mount(["l", "u", "m"])
+        self.mount([self.at("l"), self.at("u"), self.at("m")])
     }
 
     /// All that lies in the scene: path to kind, mode, size, device, content.
@@ -132,13 +132,12 @@ pub fn is_mounted(point: &Path) -> bool {
     MountTable::read().unwrap().at(point).is_some()
 }
 
-/// The process that serves the mount with these words.
-pub fn server(scene: &Scene) -> Option<u32> {
-    let here = scene.root().canonicalize().unwrap();
-    let marker = here.as_os_str().as_encoded_bytes().to_vec();
+/// The process that serves this scene's mount, made by [`Scene::mount_all`].
+pub fn server(scene: &Scene) -> Option<i32> {
+    let marker = scene.root().as_os_str().as_encoded_bytes().to_vec();
     fs::read_dir("/proc").unwrap().find_map(|entry| {
         let entry = entry.ok()?;
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let words = fs::read(entry.path().join("cmdline")).ok()?;
         let detached = words.windows(10).any(|part| part == b"--detached");
         let ours = words.windows(marker.len()).any(|part| part == marker);
