@@ -1,7 +1,8 @@
 //! Listing directories: the kernel's offsets and the union's positions.
 //!
 //! The kernel's offset 0 is the beginning, 1 lies after `.`, 2 after `..`,
-//! and from there on it is the union's position plus 2.
+//! and from there on it is the union's position plus 1. Only offset 0 takes a
+//! fresh look: a program may go back to any other and find what it left.
 //!
 //! The kernel keeps no listings (no `FOPEN_CACHE_DIR`). It would fill one
 //! cache from several open directories: where one of them began before a
@@ -20,8 +21,12 @@ use overlay_core::{NameBuf, Result, Union};
 use crate::adapter::Known;
 use crate::convert::{bare_attr, file_type};
 
-/// The kernel's offset of the union's position 0.
+/// The kernel's offset after `..`, before the first entry of the union.
 const FIRST: u64 = 2;
+
+/// What the kernel's offsets lie above the union's positions: the union has
+/// two beginnings (0 with a fresh look, 1 without), the kernel three.
+const SHIFT: u64 = 1;
 
 /// Entries looked up between two looks into the directory: enough to make the
 /// looks cheap, few enough to waste little when the reply is full.
@@ -73,11 +78,11 @@ impl Listing {
         if room == Room::None {
             return Ok(());
         }
-        let position = offset.saturating_sub(FIRST);
+        let position = position(offset);
         union.read_dir(&self.handle, position, &mut |entry| {
             let full = reply.add(
                 INodeNo(entry.ino),
-                entry.next + FIRST,
+                entry.next + SHIFT,
                 file_type(entry.kind),
                 entry.name.as_os_str(),
             );
@@ -104,7 +109,7 @@ impl Listing {
         if room == Room::None {
             return Ok(());
         }
-        let mut position = offset.saturating_sub(FIRST);
+        let mut position = position(offset);
         loop {
             // Names first, look-ups after: the directory's locks are free by then.
             let batch = self.batch(union, position)?;
@@ -123,7 +128,7 @@ impl Listing {
                 union.pin(&entry.inode);
                 let full = reply.add(
                     known.attr.ino,
-                    next + FIRST,
+                    next + SHIFT,
                     name.as_os_str(),
                     &known.attr_ttl,
                     &known.attr,
@@ -168,5 +173,14 @@ impl Listing {
             return add(union.parent_number(&self.inode), FIRST, "..");
         }
         Room::Left
+    }
+}
+
+/// The union's position for an offset of the kernel.
+fn position(offset: u64) -> u64 {
+    match offset {
+        0 => 0,
+        1 => FIRST - SHIFT,
+        offset => offset - SHIFT,
     }
 }

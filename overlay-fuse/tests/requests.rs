@@ -224,7 +224,8 @@ fn attributes_are_probed_for_their_size() {
     let flags = XattrFlags::empty();
     rustix::fs::setxattr(&path, "user.note", b"twelve bytes", flags).unwrap();
     let get = |room: &mut [u8]| rustix::fs::getxattr(&path, "user.note", room);
-    assert_eq!(get(&mut []), Ok(12));
+    let size = || rustix::fs::getxattr_query(&path, "user.note");
+    assert_eq!(size(), Ok(12));
     assert_eq!(get(&mut [0; 5]), Err(rustix::io::Errno::RANGE));
     assert_eq!(get(&mut [0; 12]), Ok(12));
     let mut names = [0u8; 64];
@@ -233,7 +234,7 @@ fn attributes_are_probed_for_their_size() {
     let replaced = rustix::fs::setxattr(&path, "user.note", b"x", XattrFlags::CREATE);
     assert_eq!(replaced, Err(rustix::io::Errno::EXIST));
     rustix::fs::removexattr(&path, "user.note").unwrap();
-    assert_eq!(get(&mut []), Err(rustix::io::Errno::NODATA));
+    assert_eq!(size(), Err(rustix::io::Errno::NODATA));
 }
 
 #[test]
@@ -397,13 +398,7 @@ mod listing {
                 .iter()
                 .map(|(n, _)| n.clone())
                 .collect();
-            if index == 1 {
-                // After "..": the beginning of the union's own positions.
-                let next: BTreeSet<_> = next.into_iter().collect();
-                assert!(expected.iter().all(|name| next.contains(name)));
-            } else {
-                assert_eq!(next, expected, "from position {index}");
-            }
+            assert_eq!(next, expected, "from position {index}");
         }
     }
 
