@@ -21,6 +21,7 @@ use crate::runner;
 use crate::subject::core::Core;
 use crate::subject::core::storages::{InMemory, OnDirectories};
 use crate::subject::kernel::Kernel;
+use crate::subject::mounted::Mounted;
 
 /// Runs `steps` on layers (top first, the top one written) and demands the
 /// answers given. The kernel's overlayfs has to give them too.
@@ -70,6 +71,11 @@ fn run(layers: &[&str], steps: &[&str], writable: bool, kernel_too: KernelToo) {
         let mut core = Core::new(Box::new(storages), writable);
         check(&case, Rules::Union, &mut core, Depth::EveryOp)
             .unwrap_or_else(|message| fail("core on directories", message));
+    }
+    if !runner::skip(Mounted::available()) {
+        let mut mounted = Mounted::new(&case.layers, writable);
+        check(&case, Rules::Union, &mut mounted, Depth::EveryOp)
+            .unwrap_or_else(|message| fail("our mount", message));
     }
     if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
         let mut kernel = Kernel::new(&case.layers, writable);

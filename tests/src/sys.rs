@@ -28,6 +28,13 @@ pub fn own_namespace() -> Result<()> {
     Ok(())
 }
 
+/// Gives this thread a umask of its own; threads that it started earlier keep
+/// the one they shared.
+pub fn own_umask() -> Result<()> {
+    // SAFETY: only the umask and the working directory stop being shared.
+    unsafe { unshare_unsafe(UnshareFlags::FS) }
+}
+
 /// `truncate(2)`
 pub fn truncate(path: &str, len: u64) -> Result<()> {
     let path = CString::new(path).unwrap();

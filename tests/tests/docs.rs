@@ -77,7 +77,7 @@ fn every_test_named_in_the_semantics_exists() {
     assert!(number > 0, "docs/semantics.md has rules");
     let model = text
         .split("\n\n")
-        .find(|part| part.starts_with("The three **model tests**"));
+        .find(|part| part.starts_with("The four **model tests**"));
     missing.extend(
         quoted(model.expect("the model tests are named")).filter(|name| !tests.contains(*name)),
     );

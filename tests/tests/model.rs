@@ -13,6 +13,7 @@ use overlay_tests::runner::{case_count, root, run, skip};
 use overlay_tests::subject::core::Core;
 use overlay_tests::subject::core::storages::{InMemory, OnDirectories};
 use overlay_tests::subject::kernel::Kernel;
+use overlay_tests::subject::mounted::Mounted;
 
 const LENGTH: usize = 25;
 
@@ -46,6 +47,17 @@ fn the_core_on_directories_agrees_with_the_model() {
         let storages = OnDirectories::new(&case.layers, case.writable);
         let mut core = Core::new(Box::new(storages), case.writable);
         check(case, Rules::Union, &mut core, Depth::EveryOp)
+    });
+}
+
+#[test]
+fn the_mount_agrees_with_the_model() {
+    if skip(Mounted::available()) {
+        return;
+    }
+    run(case_count(200), cases(1..=5, LENGTH), |case| {
+        let mut mounted = Mounted::new(&case.layers, case.writable);
+        check(case, Rules::Union, &mut mounted, Depth::EveryOp)
     });
 }
 
