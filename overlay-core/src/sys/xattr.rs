@@ -13,6 +13,9 @@ use crate::layer::SetXattr;
 /// one, a file handle some 30), so that one call does.
 const FIRST_TRY: usize = 256;
 
+/// `XATTR_SIZE_MAX` and `XATTR_LIST_MAX`, both 64 KiB.
+const MOST: usize = 64 * 1024;
+
 /// The value; see `getxattr(2)`. `None` if unset or if there is no such
 /// namespace here.
 pub fn get(object: Object<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -26,7 +29,7 @@ pub fn get(object: Object<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
     match call(&mut first) {
         Ok(len) => Ok(Some(first[..len].to_vec())),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        Err(Errno::RANGE) => match grow(call) {
+        Err(Errno::RANGE) => match with_most_room(call) {
             Ok(value) => Ok(Some(value)),
             Err(Errno::NODATA) => Ok(None),
             Err(errno) => Err(Error::system("getxattr", object, errno)),
@@ -48,7 +51,9 @@ pub fn list(object: Object<'_>) -> Result<Vec<Vec<u8>>> {
     let list = match call(&mut first) {
         Ok(len) => first[..len].to_vec(),
         Err(Errno::OPNOTSUPP) => Vec::new(),
-        Err(Errno::RANGE) => grow(call).map_err(|e| Error::system("listxattr", object, e))?,
+        Err(Errno::RANGE) => {
+            with_most_room(call).map_err(|e| Error::system("listxattr", object, e))?
+        }
         Err(errno) => return Err(Error::system("listxattr", object, errno)),
     };
     let names = list
@@ -95,17 +100,13 @@ fn failed(call: &'static str, object: Object<'_>, name: &[u8], errno: Errno) -> 
     }
 }
 
-/// Asks for the length and then for the bytes, again if it grew in between.
-fn grow(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
-    loop {
-        let mut buf = vec![0; call(&mut [])?];
-        match call(&mut buf) {
-            Ok(len) => {
-                buf.truncate(len);
-                return Ok(buf);
-            }
-            Err(Errno::RANGE) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
+/// Asks again with room for the longest value or list that Linux has.
+fn with_most_room(
+    call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Vec<u8>> {
+    let mut buf = vec![0; MOST];
+    let len = call(&mut buf)?;
+    buf.truncate(len);
+    buf.shrink_to_fit();
+    Ok(buf)
 }
