@@ -1,1 +1,3 @@
 //! Subjects and helpers shared by the tests of the workspace.
+
+pub mod conformance;
