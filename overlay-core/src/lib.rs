@@ -17,5 +17,6 @@ pub use dialect::{Dialect, Namespace};
 pub use error::{Errno, Error, Result};
 pub use layer::mem::MemStorage;
 pub use name::{Name, NameBuf};
+pub use stack::directories::{Directories, SetupError};
 pub use stack::{Branch, BranchId, Stack, Store};
 pub use union::{Caller, Union};

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::dialect::Dialect;
 use crate::layer::{Storage, WritableStorage};
 
+pub mod directories;
+pub mod mounts;
+
 /// Names a branch for as long as the stack lives. Never an index: branches
 /// come and go while mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

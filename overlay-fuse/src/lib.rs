@@ -1,1 +1,19 @@
 //! Mounts a union of directories through FUSE.
+//!
+//! [`Mount`] mounts a [`Union`](overlay_core::Union) from within a program;
+//! the commands `ufsmount` and `ufs` ([`cli`]) do it from a shell. The rest
+//! of the crate translates the kernel's requests to verbs of the union and
+//! decides nothing: what a union is stands in `overlay-core`.
+
+mod adapter;
+mod answer;
+pub mod cli;
+mod convert;
+mod handles;
+mod listing;
+mod mount;
+
+pub use mount::{
+    Mount, MountError, MountFlag, MountHandle, MountOptions, Unmounted, Unmounter, Users,
+    check_fuse,
+};

@@ -97,8 +97,9 @@ impl Union {
         })
     }
 
-    /// Lists from position `from` on (0: the beginning, and a fresh look).
-    /// `.` and `..` are not among the entries.
+    /// Lists from position `from` on. 0 is the beginning and takes a fresh
+    /// look; 1 is the beginning too, of what was seen before. `.` and `..` are
+    /// not among the entries.
     pub fn read_dir(
         &self,
         dir: &DirHandle,
@@ -114,13 +115,13 @@ impl Union {
                 fresh
             }
         };
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
+        let start = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
         for (at, listed) in snapshot.iter().enumerate().skip(start) {
             let entry = DirEntry {
                 name: &listed.name,
                 kind: listed.kind,
                 ino: listed.ino,
-                next: at as u64 + 1,
+                next: at as u64 + 2,
             };
             match each(entry) {
                 Flow::Continue => {}

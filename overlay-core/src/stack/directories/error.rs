@@ -1,0 +1,242 @@
+//! Why directories do not make a stack: one sentence each, which names the
+//! thing and says what to do.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::place::Place;
+use crate::error::Error;
+
+/// What a directory was meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A read-only layer.
+    Lower,
+    /// The layer that takes all changes.
+    Upper,
+    /// Where changes are prepared.
+    Work,
+    /// Where the union is mounted.
+    MountPoint,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Role::Lower => "lower layer",
+            Role::Upper => "upper layer",
+            Role::Work => "work directory",
+            Role::MountPoint => "mount point",
+        })
+    }
+}
+
+/// Why a stack was refused. Nothing on disk has changed.
+///
+/// The text of each variant is one sentence for the person who named the
+/// directories.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// No lower layer.
+    #[error("no lower layer is given: name at least one directory to read from")]
+    NoLower,
+    /// The table of mounts cannot be read.
+    #[error("the table of mounts /proc/self/mountinfo cannot be read ({0}): mount /proc")]
+    NoProc(#[source] io::Error),
+    /// `ENOENT`
+    #[error("{role} {path:?} does not exist: create the directory or correct the path")]
+    Missing {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// `ENOTDIR`
+    #[error("{role} {path:?} is not a directory: name a directory")]
+    NotDirectory {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// `EACCES` for reading or searching.
+    #[error(
+        "{role} {path:?} cannot be read: grant this user read and search permission (chmod u+rx), or run as its owner"
+    )]
+    Unreadable {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// `EACCES` for writing.
+    #[error(
+        "{role} {path:?} cannot be written: grant this user write permission (chmod u+w), or run as its owner"
+    )]
+    Unwritable {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// `EROFS`
+    #[error(
+        "{role} {path:?} lies on a filesystem that is mounted read-only: choose a directory that can be written, or leave the upper layer out"
+    )]
+    ReadOnly {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// Any other failure to look at it.
+    #[error("{role} {path:?} cannot be used ({source}): check the path")]
+    Path {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// One directory for two purposes.
+    #[error(
+        "{first_role} {first:?} and {second_role} {second:?} are the same directory: use two different ones"
+    )]
+    Same {
+        /// One purpose.
+        first_role: Role,
+        /// As it was given for it.
+        first: PathBuf,
+        /// The other purpose.
+        second_role: Role,
+        /// As it was given for that.
+        second: PathBuf,
+    },
+    /// One directory below another.
+    #[error(
+        "{inner_role} {inner:?} lies inside {outer_role} {outer:?}: move one of them, layers must not overlap"
+    )]
+    Inside {
+        /// What the one below was meant to be.
+        inner_role: Role,
+        /// The one below.
+        inner: PathBuf,
+        /// What the one above was meant to be.
+        outer_role: Role,
+        /// The one above.
+        outer: PathBuf,
+    },
+    /// Work and upper on two filesystems or mounts.
+    #[error(
+        "work directory {work:?} is not on the filesystem of upper layer {upper:?}: name one beside it with workdir="
+    )]
+    WorkElsewhere {
+        /// The work directory.
+        work: PathBuf,
+        /// The upper layer.
+        upper: PathBuf,
+    },
+    /// Another union of ours writes there.
+    #[error(
+        "upper layer {upper:?} or its work directory {work:?} is in use by another mount: unmount that first"
+    )]
+    InUse {
+        /// The upper layer.
+        upper: PathBuf,
+        /// The work directory.
+        work: PathBuf,
+    },
+    /// The kernel's overlayfs writes there.
+    #[error("{role} {path:?} is in use by the overlay mounted at {point:?}: unmount that first")]
+    InKernelOverlay {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// Where the overlay is mounted.
+        point: PathBuf,
+    },
+    /// No extended attributes can be stored.
+    #[error(
+        "the filesystem of upper layer {path:?} stores no extended attributes, which marks need: choose a directory on another filesystem, for example ext4, xfs or btrfs"
+    )]
+    NoXattr {
+        /// The upper layer.
+        path: PathBuf,
+    },
+    /// `trusted.*` cannot be stored.
+    #[error(
+        "the filesystem of upper layer {path:?} stores no trusted.* attributes, which marks need: use -o userxattr"
+    )]
+    NoTrustedXattr {
+        /// The upper layer.
+        path: PathBuf,
+    },
+    /// `user.*` cannot be stored.
+    #[error(
+        "the filesystem of upper layer {path:?} stores no user.* attributes, which marks need: choose a directory on another filesystem, for example ext4, xfs or btrfs"
+    )]
+    NoUserXattr {
+        /// The upper layer.
+        path: PathBuf,
+    },
+    /// Whiteouts cannot be stored.
+    #[error(
+        "the filesystem of upper layer {path:?} takes no device nodes, which whiteouts need: choose a directory on another filesystem, for example ext4, xfs or btrfs"
+    )]
+    NoDevices {
+        /// The upper layer.
+        path: PathBuf,
+    },
+    /// Something is mounted there already.
+    #[error(
+        "mount point {path:?} is already a mount point: unmount what is there, or choose another directory"
+    )]
+    MountPointBusy {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// What is mounted there has lost its server.
+    #[error(
+        "{role} {path:?} is a mount whose server is gone: unmount it (umount, or fusermount3 -u)"
+    )]
+    Dead {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// The layer refused to open.
+    #[error("{role} {path:?} cannot be opened ({source}): check the directory")]
+    Layer {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// Why.
+        source: Error,
+    },
+}
+
+impl SetupError {
+    pub(super) fn same(first: &Place, second: &Place) -> SetupError {
+        SetupError::Same {
+            first_role: first.role,
+            first: first.path.clone(),
+            second_role: second.role,
+            second: second.path.clone(),
+        }
+    }
+
+    pub(super) fn inside(inner: &Place, outer: &Place) -> SetupError {
+        SetupError::Inside {
+            inner_role: inner.role,
+            inner: inner.path.clone(),
+            outer_role: outer.role,
+            outer: outer.path.clone(),
+        }
+    }
+}

@@ -1,0 +1,606 @@
+//! The kernel's requests as verbs of the union. Translates, decides nothing.
+//!
+//! Each method does its work inside [`answer`] and replies after it. What
+//! takes more than a line is in [`Adapter`]'s own methods (`verbs`).
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType,
+    Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use overlay_core::layer::{NewKind, SyncWhat};
+use overlay_core::union::{Entry, Handle};
+use overlay_core::{Caller, Owner, Result, SetAttr, Union};
+
+use crate::answer::{Asked, answer, asked};
+use crate::convert::{
+    LIFETIME, bare_attr, file_attr, new_node, rename_mode, seek_to, set_time, set_xattr,
+};
+use crate::handles::Handles;
+use crate::listing::Listing;
+
+mod verbs;
+
+/// What we ask of the kernel, as far as it has it.
+///
+/// Not asked: `WRITEBACK_CACHE` (a crash would lose what a program believes
+/// written), `HANDLE_KILLPRIV_V2` (fuser 0.18 does not hand over its flags),
+/// `FLOCK_LOCKS` and `POSIX_LOCKS` (the kernel's own are right, as it alone
+/// sees the files), `PASSTHROUGH` (not yet).
+const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
+    .union(InitFlags::FUSE_DO_READDIRPLUS)
+    .union(InitFlags::FUSE_READDIRPLUS_AUTO)
+    .union(InitFlags::FUSE_CACHE_SYMLINKS)
+    .union(InitFlags::FUSE_ATOMIC_O_TRUNC)
+    .union(InitFlags::FUSE_POSIX_ACL)
+    .union(InitFlags::FUSE_DONT_MASK)
+    .union(InitFlags::FUSE_EXPORT_SUPPORT)
+    .union(InitFlags::FUSE_ASYNC_DIO);
+
+/// Bytes in one WRITE: the most the kernel sends (`fs.fuse.max_pages_limit`
+/// is 256 pages of 4 KiB by default).
+const MAX_WRITE: u32 = 1024 * 1024;
+
+/// Requests the kernel may have under way in the background (read-ahead,
+/// asynchronous direct I/O, releases); fuser's 16 starve parallel readers.
+const MAX_BACKGROUND: u16 = 64;
+
+/// Contents stay cached over opens, and a close sends nothing: there is
+/// nothing to flush, as every write reaches the union at once.
+const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
+
+thread_local! {
+    /// What a READ is answered from: grown to the largest request once, not
+    /// allocated and zeroed for each.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Answers the kernel's requests from a union.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    union: Arc<Union>,
+    files: Handles<Handle>,
+    listings: Handles<Listing>,
+}
+
+/// An entry as the kernel is told of it.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) attr: FileAttr,
+    /// How long the kernel may believe `attr`.
+    pub(crate) attr_ttl: Duration,
+}
+
+impl Known {
+    /// fuser takes the inode number for the node id. Where the two differ,
+    /// the attributes carry the node id and expire at once: the kernel asks
+    /// GETATTR, whose reply carries the number to show.
+    pub(crate) fn of(entry: &Entry) -> Known {
+        let number = entry.inode.number();
+        Known {
+            attr: file_attr(number, &entry.attr),
+            attr_ttl: if entry.attr.ino == number {
+                LIFETIME
+            } else {
+                Duration::ZERO
+            },
+        }
+    }
+}
+
+fn caller(request: &Request, umask: u32) -> Caller {
+    let owner = Owner {
+        uid: request.uid(),
+        gid: request.gid(),
+    };
+    Caller { owner, umask }
+}
+
+fn sync_what(data_only: bool) -> SyncWhat {
+    if data_only {
+        SyncWhat::Data
+    } else {
+        SyncWhat::All
+    }
+}
+
+fn reply_entry(reply: ReplyEntry, asked: Asked, work: impl FnOnce() -> Result<Known>) {
+    match answer(asked, work) {
+        Ok(known) => {
+            reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, asked: Asked, work: impl FnOnce() -> Result<FileAttr>) {
+    match answer(asked, work) {
+        Ok(attr) => reply.attr(&LIFETIME, &attr),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_empty(reply: ReplyEmpty, asked: Asked, work: impl FnOnce() -> Result<()>) {
+    match answer(asked, work) {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn reply_opened(
+    reply: ReplyOpen,
+    asked: Asked,
+    flags: FopenFlags,
+    work: impl FnOnce() -> Result<u64>,
+) {
+    match answer(asked, work) {
+        Ok(number) => reply.opened(FileHandle(number), flags),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Room 0 asks for the size only (`getxattr(2)`, `listxattr(2)`).
+fn reply_xattr(reply: ReplyXattr, asked: Asked, room: u32, work: impl FnOnce() -> Result<Vec<u8>>) {
+    match answer(asked, work) {
+        Ok(value) if room == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() <= room as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::ERANGE),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let refused = |_| io::Error::other("the kernel's FUSE is too old");
+        // Only what was offered, so none of it can be refused.
+        let offered = config.capabilities() & WANTED;
+        config.add_capabilities(offered).map_err(refused)?;
+        let too_small = |_| io::Error::other("a limit of FUSE is out of range");
+        config.set_max_write(MAX_WRITE).map_err(too_small)?;
+        let background = config.set_max_background(MAX_BACKGROUND);
+        background.map_err(|_| io::Error::other("a limit of FUSE is out of range"))?;
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match answer(asked("lookup", parent), || self.look_up(parent, name)) {
+            Ok(Some(known)) => {
+                reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
+            }
+            // Inode 0 with a lifetime: the kernel remembers that it is missing.
+            Ok(None) => {
+                let missing = bare_attr(0, FileType::RegularFile);
+                reply.entry(&LIFETIME, &missing, Generation(0));
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    // fuser hands a BATCH_FORGET over piece by piece.
+    fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
+        self.forget_pins(ino, count);
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply_attr(reply, asked("getattr", ino), || self.attr(ino));
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let set = SetAttr {
+            mode: mode.map(|mode| mode & 0o7777),
+            uid,
+            gid,
+            size,
+            atime: atime.map(set_time),
+            mtime: mtime.map(set_time),
+        };
+        reply_attr(reply, asked("setattr", ino), || self.set_attr(ino, &set));
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match answer(asked("readlink", ino), || self.read_link(ino)) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let caller = caller(request, umask);
+        reply_entry(reply, asked("mknod", parent), || {
+            self.make(parent, name, new_node(mode, rdev)?, mode, &caller)
+        });
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let caller = caller(request, umask);
+        reply_entry(reply, asked("mkdir", parent), || {
+            self.make(parent, name, NewKind::Directory, mode, &caller)
+        });
+    }
+
+    fn symlink(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
+        let caller = caller(request, 0);
+        let kind = NewKind::Symlink(target.as_os_str().as_bytes());
+        reply_entry(reply, asked("symlink", parent), || {
+            self.make(parent, name, kind, 0o777, &caller)
+        });
+    }
+
+    fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        reply_entry(reply, asked("link", ino), || self.link(ino, parent, name));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, asked("unlink", parent), || self.unlink(parent, name));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, asked("rmdir", parent), || self.rmdir(parent, name));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, asked("rename", parent), || {
+            self.rename((parent, name), (new_parent, new_name), rename_mode(flags)?)
+        });
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
+        let caller = caller(request, umask);
+        match answer(asked("create", parent), || {
+            self.create(parent, name, mode, &caller)
+        }) {
+            Ok((known, number)) => reply.created(
+                &known.attr_ttl,
+                &known.attr,
+                Generation(0),
+                FileHandle(number),
+                OPENED,
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    // O_APPEND and O_DIRECT are the kernel's business: it sends offsets, and
+    // bypasses its own cache.
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        reply_opened(reply, asked("open", ino), OPENED, || {
+            self.open(ino, flags, request.uid())
+        });
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        BUFFER.with_borrow_mut(|buffer| {
+            let size = size as usize;
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            let (room, _) = buffer.split_at_mut(size);
+            let read = answer(asked("read", ino), || {
+                self.union.read(&*self.files.get(fh.0)?, room, offset)
+            });
+            match read.map(|len| room.get(..len)) {
+                Ok(Some(data)) => reply.data(data),
+                // More than there was room for: the engine cannot mean it.
+                Ok(None) => reply.error(Errno::EIO),
+                Err(errno) => reply.error(errno),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match answer(asked("write", ino), || {
+            self.union.write(&*self.files.get(fh.0)?, data, offset)
+        }) {
+            Ok(len) => reply.written(len as u32),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        // Older kernels ask in spite of FOPEN_NOFLUSH, once.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, asked("release", ino), || {
+            self.files.remove(fh.0).map(drop)
+        });
+    }
+
+    fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        reply_empty(reply, asked("fsync", ino), || {
+            let file = self.files.get(fh.0)?;
+            self.union.sync_file(&file, sync_what(data_only))
+        });
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply_opened(reply, asked("opendir", ino), FopenFlags::empty(), || {
+            let listing = Listing::open(&self.union, self.inode(ino)?)?;
+            Ok(self.listings.insert(listing))
+        });
+    }
+
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        match answer(asked("readdir", ino), || {
+            let listing = self.listings.get(fh.0)?;
+            listing.read(&self.union, offset, &mut reply)
+        }) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        match answer(asked("readdirplus", ino), || {
+            let listing = self.listings.get(fh.0)?;
+            listing.read_plus(&self.union, offset, &mut reply)
+        }) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn releasedir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, asked("releasedir", ino), || {
+            self.listings.remove(fh.0).map(drop)
+        });
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply_empty(reply, asked("fsyncdir", ino), || {
+            self.union.sync_dir(self.listings.get(fh.0)?.inode())
+        });
+    }
+
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match answer(asked("statfs", ino), || self.union.stat_fs()) {
+            Ok(s) => reply.statfs(
+                s.blocks, s.bfree, s.bavail, s.files, s.ffree, s.bsize, s.namelen, s.frsize,
+            ),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, asked("setxattr", ino), || {
+            let how = set_xattr(flags)?;
+            self.union
+                .set_xattr(&self.inode(ino)?, name.as_bytes(), value, how)
+        });
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
+        reply_xattr(reply, asked("getxattr", ino), room, || {
+            self.union.xattr(&self.inode(ino)?, name.as_bytes())
+        });
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
+        reply_xattr(reply, asked("listxattr", ino), room, || {
+            self.xattr_names(ino)
+        });
+    }
+
+    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, asked("removexattr", ino), || {
+            self.union.remove_xattr(&self.inode(ino)?, name.as_bytes())
+        });
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        // default_permissions is always on: the kernel checks by itself.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // Regular files are always ready; the kernel says so after this.
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        len: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, asked("fallocate", ino), || {
+            let file = self.files.get(fh.0)?;
+            self.union.allocate(&file, mode as u32, offset, len)
+        });
+    }
+
+    fn lseek(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        match answer(asked("lseek", ino), || {
+            self.seek(fh, offset, seek_to(whence)?)
+        }) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        from: FileHandle,
+        from_offset: u64,
+        _: INodeNo,
+        to: FileHandle,
+        to_offset: u64,
+        len: u64,
+        flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        match answer(asked("copy_file_range", ino), || {
+            self.copy_range((from, from_offset), (to, to_offset), len, flags)
+        }) {
+            Ok(len) => reply.written(len),
+            Err(errno) => reply.error(errno),
+        }
+    }
+}

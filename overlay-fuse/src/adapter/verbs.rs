@@ -1,0 +1,227 @@
+//! The requests that take more than one call of the union.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+
+use fuser::{CopyFileRangeFlags, FileAttr, FileHandle, INodeNo, OpenAccMode, OpenFlags};
+use overlay_core::error::Errno;
+use overlay_core::layer::{NewKind, RenameMode, SeekTo};
+use overlay_core::union::{Entry, Inode, OpenOptions};
+use overlay_core::{Attr, Caller, Error, FileKind, Name, Result, SetAttr, Union};
+
+use super::{Adapter, Known};
+use crate::answer::{answer, asked};
+use crate::convert::file_attr;
+use crate::handles::Handles;
+
+/// The most that one reply to `copy_file_range(2)` can report, in whole pages
+/// (the kernel's `MAX_RW_COUNT`).
+const MAX_COPY: u64 = 0x7fff_f000;
+
+/// File capabilities; see `capabilities(7)`.
+const CAPABILITY: &[u8] = b"security.capability";
+
+impl Adapter {
+    /// Answers from `union`.
+    pub(crate) fn new(union: Arc<Union>) -> Adapter {
+        Adapter {
+            union,
+            files: Handles::new(),
+            listings: Handles::new(),
+        }
+    }
+
+    pub(super) fn inode(&self, ino: INodeNo) -> Result<Arc<Inode>> {
+        self.union.known(ino.0).ok_or(Error::Stale)
+    }
+
+    /// The entry as the kernel is told of it; counts the kernel's reference.
+    fn pinned(&self, entry: &Entry) -> Known {
+        self.union.pin(&entry.inode);
+        Known::of(entry)
+    }
+
+    pub(super) fn look_up(&self, parent: INodeNo, name: &OsStr) -> Result<Option<Known>> {
+        let parent = self.inode(parent)?;
+        // File handles (open_by_handle_at(2), NFS) are resolved by these two.
+        let itself = match name.as_encoded_bytes() {
+            b"." => Some(parent.number()),
+            b".." => Some(self.union.parent_number(&parent)),
+            _ => None,
+        };
+        let entry = match itself {
+            Some(number) => {
+                let inode = self.inode(INodeNo(number))?;
+                let attr = self.union.attr(&inode)?;
+                Some(Entry { inode, attr })
+            }
+            None => self.union.lookup(&parent, Name::from_os(name)?)?,
+        };
+        Ok(entry.map(|entry| self.pinned(&entry)))
+    }
+
+    pub(super) fn forget_pins(&self, ino: INodeNo, count: u64) {
+        match answer(asked("forget", ino), || {
+            self.union.unpin(ino.0, count);
+            Ok(())
+        }) {
+            // No reply exists for it; a panic has been logged.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    pub(super) fn attr(&self, ino: INodeNo) -> Result<FileAttr> {
+        let attr = self.union.attr(&self.inode(ino)?)?;
+        Ok(file_attr(attr.ino, &attr))
+    }
+
+    pub(super) fn set_attr(&self, ino: INodeNo, set: &SetAttr) -> Result<FileAttr> {
+        let attr = self.union.set_attr(&self.inode(ino)?, set)?;
+        Ok(file_attr(attr.ino, &attr))
+    }
+
+    pub(super) fn read_link(&self, ino: INodeNo) -> Result<Vec<u8>> {
+        self.union.read_link(&self.inode(ino)?)
+    }
+
+    pub(super) fn make(
+        &self,
+        parent: INodeNo,
+        name: &OsStr,
+        kind: NewKind<'_>,
+        mode: u32,
+        caller: &Caller,
+    ) -> Result<Known> {
+        let parent = self.inode(parent)?;
+        let name = Name::from_os(name)?;
+        let entry = self
+            .union
+            .create(&parent, name, kind, mode & 0o7777, caller)?;
+        Ok(self.pinned(&entry))
+    }
+
+    pub(super) fn create(
+        &self,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        caller: &Caller,
+    ) -> Result<(Known, u64)> {
+        let parent = self.inode(parent)?;
+        let name = Name::from_os(name)?;
+        let (entry, handle) = self
+            .union
+            .create_file(&parent, name, mode & 0o7777, caller)?;
+        Ok((self.pinned(&entry), self.files.insert(handle)))
+    }
+
+    pub(super) fn link(&self, ino: INodeNo, parent: INodeNo, name: &OsStr) -> Result<Known> {
+        let (inode, parent) = (self.inode(ino)?, self.inode(parent)?);
+        let entry = self.union.link(&inode, &parent, Name::from_os(name)?)?;
+        Ok(self.pinned(&entry))
+    }
+
+    pub(super) fn unlink(&self, parent: INodeNo, name: &OsStr) -> Result<()> {
+        self.union
+            .unlink(&self.inode(parent)?, Name::from_os(name)?)
+    }
+
+    pub(super) fn rmdir(&self, parent: INodeNo, name: &OsStr) -> Result<()> {
+        self.union.rmdir(&self.inode(parent)?, Name::from_os(name)?)
+    }
+
+    pub(super) fn rename(
+        &self,
+        (from, name): (INodeNo, &OsStr),
+        (to, new_name): (INodeNo, &OsStr),
+        mode: RenameMode,
+    ) -> Result<()> {
+        let (from, to) = (self.inode(from)?, self.inode(to)?);
+        let (name, new_name) = (Name::from_os(name)?, Name::from_os(new_name)?);
+        self.union.rename((&from, name), (&to, new_name), mode)
+    }
+
+    pub(super) fn open(&self, ino: INodeNo, flags: OpenFlags, uid: u32) -> Result<u64> {
+        let inode = self.inode(ino)?;
+        let truncate = flags.0 & libc::O_TRUNC != 0;
+        let options = OpenOptions {
+            write: flags.acc_mode() != OpenAccMode::O_RDONLY || truncate,
+            truncate,
+        };
+        let handle = self.union.open(&inode, options)?;
+        if truncate {
+            self.drop_privileges(&inode, uid)?;
+        }
+        Ok(self.files.insert(handle))
+    }
+
+    /// What the kernel does at every other truncation (`dentry_needs_remove_privs`,
+    /// fs/inode.c), and leaves to the server at open(O_TRUNC) once
+    /// ATOMIC_O_TRUNC is agreed. After the truncation, so that no data is
+    /// copied up for it: what is executable in between is empty.
+    fn drop_privileges(&self, inode: &Arc<Inode>, uid: u32) -> Result<()> {
+        match self.union.xattr(inode, CAPABILITY) {
+            Ok(_) => self.union.remove_xattr(inode, CAPABILITY)?,
+            Err(error) if error.is(Errno::NODATA) || error.is(Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+        let attr = self.union.attr(inode)?;
+        let mode = without_setid(&attr, uid);
+        if mode != attr.mode {
+            let set = SetAttr {
+                mode: Some(mode),
+                ..SetAttr::default()
+            };
+            self.union.set_attr(inode, &set)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn xattr_names(&self, ino: INodeNo) -> Result<Vec<u8>> {
+        let mut list = Vec::new();
+        for name in self.union.xattr_names(&self.inode(ino)?)? {
+            list.extend_from_slice(&name);
+            list.push(0);
+        }
+        Ok(list)
+    }
+
+    pub(super) fn seek(&self, fh: FileHandle, offset: i64, to: SeekTo) -> Result<i64> {
+        let beyond = || Error::Errno(Errno::NXIO);
+        let offset = u64::try_from(offset).map_err(|_| beyond())?;
+        let found = self.union.seek(&*self.files.get(fh.0)?, offset, to)?;
+        i64::try_from(found).map_err(|_| Error::Errno(Errno::OVERFLOW))
+    }
+
+    pub(super) fn copy_range(
+        &self,
+        (from, from_offset): (FileHandle, u64),
+        (to, to_offset): (FileHandle, u64),
+        len: u64,
+        flags: CopyFileRangeFlags,
+    ) -> Result<u32> {
+        if !flags.is_empty() {
+            return Err(Error::Invalid("flags of copy_file_range"));
+        }
+        let (from, to) = (self.files.get(from.0)?, self.files.get(to.0)?);
+        let len = len.min(MAX_COPY);
+        let copied = self
+            .union
+            .copy_range(&from, from_offset, &to, to_offset, len)?;
+        // At most MAX_COPY, which fits.
+        Ok(copied as u32)
+    }
+}
+
+/// The mode of `attr` after a write by the user `uid`: setuid goes, and
+/// setgid where it means a group to run as. Root keeps both (`CAP_FSETID`).
+fn without_setid(attr: &Attr, uid: u32) -> u32 {
+    if uid == 0 || attr.kind != FileKind::Regular {
+        return attr.mode;
+    }
+    let mut mode = attr.mode & !libc::S_ISUID;
+    if mode & libc::S_IXGRP != 0 {
+        mode &= !libc::S_ISGID;
+    }
+    mode
+}

@@ -1,0 +1,87 @@
+//! Into the background, once the mount is live and not before.
+//!
+//! The command starts itself again as the server and waits for one line from
+//! it: `live`, or the sentence that says why not. A new process instead of a
+//! fork: a fork keeps only one thread, and whatever locks the others held.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::plan::Plan;
+use super::serve;
+
+/// This program, whatever has become of its file.
+const SELF: &str = "/proc/self/exe";
+
+/// What the server says when the mount is live.
+const LIVE: &str = "live\n";
+
+/// Starts the server with the same words and waits until the mount is live.
+pub(super) fn start(args: &[OsString]) -> Result<(), String> {
+    let no_server =
+        |error| format!("the server cannot be started ({error}): mount /proc, or use --foreground");
+    let (name, words) = args.split_first().ok_or("this program has no name")?;
+    let mut server = Command::new(SELF)
+        .arg0(name)
+        .arg("--detached")
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(no_server)?;
+    let mut said = Vec::new();
+    if let Some(mut pipe) = server.stdout.take() {
+        pipe.read_to_end(&mut said).map_err(no_server)?;
+    }
+    if said == LIVE.as_bytes() {
+        return Ok(());
+    }
+    let status = server.wait().map_err(no_server)?;
+    match String::from_utf8_lossy(&said).trim() {
+        "" => Err(format!(
+            "the server ended without a word ({status}): try --foreground"
+        )),
+        sentence => Err(sentence.to_owned()),
+    }
+}
+
+/// Serves as that server. Errors before the mount is live go through the pipe.
+pub(super) fn serve_detached(plan: Plan) -> Result<(), String> {
+    match mounted(plan) {
+        Ok(serving) => {
+            // Nobody listens any more; the log has been told.
+            serving.until_unmounted().map_err(|error| error.to_string())
+        }
+        Err(sentence) => {
+            let mut pipe = std::io::stdout();
+            match pipe.write_all(sentence.as_bytes()) {
+                Ok(()) => std::process::exit(1),
+                Err(_) => Err(sentence),
+            }
+        }
+    }
+}
+
+fn mounted(plan: Plan) -> Result<serve::Serving, String> {
+    // A session of its own: the terminal's signals are not for the server.
+    rustix::process::setsid().map_err(|errno| format!("setsid failed ({errno}): use -f"))?;
+    let serving = serve::mount(plan)?;
+    let leave = || -> std::io::Result<()> {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let mut pipe = std::io::stdout();
+        // Fails if the command was interrupted; dropping `serving` unmounts.
+        pipe.write_all(LIVE.as_bytes())?;
+        pipe.flush()?;
+        std::env::set_current_dir("/")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stderr(&null)?;
+        // The last one: it ends the command's waiting.
+        rustix::stdio::dup2_stdout(&null)?;
+        Ok(())
+    };
+    leave().map_err(|error| format!("going to the background failed ({error}): use -f"))?;
+    Ok(serving)
+}

@@ -1,0 +1,132 @@
+//! The server: sets up, mounts, and waits for the end.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+
+use overlay_core::Union;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::level_filters::LevelFilter;
+
+use super::plan::Plan;
+use crate::mount::{Mount, MountError, MountHandle, Unmounted, Unmounter, check_fuse};
+
+/// A mount with its signals handled.
+#[derive(Debug)]
+pub(super) struct Serving {
+    handle: MountHandle,
+}
+
+impl Serving {
+    /// Waits for the end, however it comes.
+    pub(super) fn until_unmounted(self) -> Result<(), MountError> {
+        self.handle.wait()
+    }
+}
+
+/// Serves in the foreground until it is unmounted.
+pub(super) fn in_foreground(plan: Plan) -> Result<(), String> {
+    mount(plan)?
+        .until_unmounted()
+        .map_err(|error| error.to_string())
+}
+
+/// Mounts as planned. On failure nothing on disk has changed.
+pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
+    start_log(plan.log.as_deref(), plan.debug)?;
+    raise_descriptors();
+    // New files get the mode that their maker asked for; the mask of whoever
+    // started the server is not theirs.
+    rustix::process::umask(Mode::empty());
+    // Before anything else is done: one that comes now is handled below.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| format!("signals cannot be handled ({error}): try again"))?;
+    check_fuse().map_err(|error| error.to_string())?;
+    let opened = plan
+        .directories
+        .open_undoable()
+        .map_err(|error| error.to_string())?;
+    let union = Union::new(opened.stack().clone())
+        .map_err(|error| format!("the layers cannot be put together ({error}): check them"))?;
+    let handle = Mount::builder(union)
+        .options(plan.options)
+        .mount(&plan.point)
+        .map_err(|error| error.to_string())?;
+    drop(opened.keep());
+    handle_signals(signals, handle.unmounter())
+        .map_err(|error| format!("signals cannot be handled ({error}): try again"))?;
+    Ok(Serving { handle })
+}
+
+/// The first signal unmounts; the second ends the process, and takes the
+/// files that are still open away from their users.
+fn handle_signals(mut signals: Signals, unmounter: Unmounter) -> io::Result<()> {
+    let name = "signals".to_owned();
+    let unmount = move || {
+        for (count, signal) in signals.forever().enumerate() {
+            if count > 0 {
+                tracing::warn!(signal, "ending at once");
+                std::process::exit(1);
+            }
+            match unmounter.unmount() {
+                Ok(Unmounted::Now | Unmounted::Already) => {
+                    tracing::info!(signal, "unmounted");
+                }
+                Ok(Unmounted::Lazily) => tracing::warn!(
+                    signal,
+                    "the mount is in use: unmounted lazily, open files work until they are closed; \
+                     signal again to end at once"
+                ),
+                Err(error) => tracing::error!(signal, %error, "signal again to end at once"),
+            }
+        }
+    };
+    thread::Builder::new().name(name).spawn(unmount).map(drop)
+}
+
+/// The log goes to the file if one is named, else to the standard error.
+fn start_log(file: Option<&Path>, debug: bool) -> Result<(), String> {
+    let level = match debug {
+        true => LevelFilter::DEBUG,
+        false => LevelFilter::WARN,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level);
+    let started = match file {
+        Some(path) => {
+            let file = File::options()
+                .append(true)
+                .create(true)
+                .open(path)
+                .map_err(|error| {
+                    format!("the log {path:?} cannot be opened ({error}): name another file")
+                })?;
+            let log = log.with_ansi(false).with_writer(Mutex::new(file));
+            tracing::subscriber::set_global_default(log.finish())
+        }
+        None => {
+            let log = log.with_ansi(super::colours()).with_writer(io::stderr);
+            tracing::subscriber::set_global_default(log.finish())
+        }
+    };
+    started.map_err(|error| format!("the log cannot be started ({error}): try again"))?;
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
+    Ok(())
+}
+
+/// The more descriptors, the more directories stay open between requests. It
+/// also works with few.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%errno, "the limit of open files stays as it is");
+    }
+}

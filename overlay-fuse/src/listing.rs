@@ -1,0 +1,186 @@
+//! Listing directories: the kernel's offsets and the union's positions.
+//!
+//! The kernel's offset 0 is the beginning, 1 lies after `.`, 2 after `..`,
+//! and from there on it is the union's position plus 1. Only offset 0 takes a
+//! fresh look: a program may go back to any other and find what it left.
+//!
+//! The kernel keeps no listings (no `FOPEN_CACHE_DIR`). It would fill one
+//! cache from several open directories: where one of them began before a
+//! change and another after it, the second's entries are appended to the
+//! first's by their offsets (`fuse_add_dirent_to_cache`, fs/fuse/readdir.c),
+//! and as our offsets count positions in a snapshot, the first would lose or
+//! repeat an entry that was there all the time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fuser::{FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+use overlay_core::union::{DirHandle, Flow, Inode};
+use overlay_core::{NameBuf, Result, Union};
+
+use crate::adapter::Known;
+use crate::convert::{bare_attr, file_type};
+
+/// The kernel's offset after `..`, before the first entry of the union.
+const FIRST: u64 = 2;
+
+/// What the kernel's offsets lie above the union's positions: the union has
+/// two beginnings (0 with a fresh look, 1 without), the kernel three.
+const SHIFT: u64 = 1;
+
+/// Entries looked up between two looks into the directory: enough to make the
+/// looks cheap, few enough to waste little when the reply is full.
+const BATCH: usize = 64;
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    inode: Arc<Inode>,
+    handle: DirHandle,
+}
+
+/// Whether a reply has room left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Left,
+    None,
+}
+
+impl Room {
+    /// From fuser's `add`: `true` if the entry did not fit.
+    fn from_full(full: bool) -> Room {
+        if full { Room::None } else { Room::Left }
+    }
+}
+
+impl Listing {
+    /// Opens `inode`.
+    pub(crate) fn open(union: &Union, inode: Arc<Inode>) -> Result<Listing> {
+        let handle = union.open_dir(&inode)?;
+        Ok(Listing { inode, handle })
+    }
+
+    /// The directory.
+    pub(crate) fn inode(&self) -> &Arc<Inode> {
+        &self.inode
+    }
+
+    /// Fills `reply` from `offset` on.
+    pub(crate) fn read(
+        &self,
+        union: &Union,
+        offset: u64,
+        reply: &mut ReplyDirectory,
+    ) -> Result<()> {
+        let room = self.dots(union, offset, |number, next, name| {
+            Room::from_full(reply.add(INodeNo(number), next, FileType::Directory, name))
+        });
+        if room == Room::None {
+            return Ok(());
+        }
+        let position = position(offset);
+        union.read_dir(&self.handle, position, &mut |entry| {
+            let full = reply.add(
+                INodeNo(entry.ino),
+                entry.next + SHIFT,
+                file_type(entry.kind),
+                entry.name.as_os_str(),
+            );
+            if full { Flow::Stop } else { Flow::Continue }
+        })
+    }
+
+    /// Fills `reply` from `offset` on, with attributes. Each entry that was
+    /// accepted is pinned once: the kernel counts it as a look-up.
+    pub(crate) fn read_plus(
+        &self,
+        union: &Union,
+        offset: u64,
+        reply: &mut ReplyDirectoryPlus,
+    ) -> Result<()> {
+        let mut empty = true;
+        let room = self.dots(union, offset, |number, next, name| {
+            empty = false;
+            // Not looked up, so not counted either (fuse_direntplus_link).
+            let attr = bare_attr(number, FileType::Directory);
+            let ino = INodeNo(number);
+            Room::from_full(reply.add(ino, next, name, &Duration::ZERO, &attr, Generation(0)))
+        });
+        if room == Room::None {
+            return Ok(());
+        }
+        let mut position = position(offset);
+        loop {
+            // Names first, look-ups after: the directory's locks are free by then.
+            let batch = self.batch(union, position)?;
+            for (name, next) in &batch {
+                let entry = match union.lookup(&self.inode, name) {
+                    Ok(Some(entry)) => entry,
+                    // Removed since the snapshot.
+                    Ok(None) => continue,
+                    // What is gathered goes out first; the error comes at the
+                    // next request, which begins here.
+                    Err(_) if !empty => return Ok(()),
+                    Err(error) => return Err(error),
+                };
+                let known = Known::of(&entry);
+                // Before the reply can go out, or the forget might overtake it.
+                union.pin(&entry.inode);
+                let full = reply.add(
+                    known.attr.ino,
+                    next + SHIFT,
+                    name.as_os_str(),
+                    &known.attr_ttl,
+                    &known.attr,
+                    Generation(0),
+                );
+                if full {
+                    union.unpin(entry.inode.number(), 1);
+                    return Ok(());
+                }
+                empty = false;
+            }
+            match batch.last() {
+                Some((_, next)) => position = *next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn batch(&self, union: &Union, position: u64) -> Result<Vec<(NameBuf, u64)>> {
+        let mut batch = Vec::with_capacity(BATCH);
+        union.read_dir(&self.handle, position, &mut |entry| {
+            if batch.len() == BATCH {
+                return Flow::Stop;
+            }
+            batch.push((entry.name.to_owned(), entry.next));
+            Flow::Continue
+        })?;
+        Ok(batch)
+    }
+
+    /// `.` and `..`, as far as `offset` lies before them.
+    fn dots(
+        &self,
+        union: &Union,
+        offset: u64,
+        mut add: impl FnMut(u64, u64, &'static str) -> Room,
+    ) -> Room {
+        if offset < 1 && add(self.inode.number(), 1, ".") == Room::None {
+            return Room::None;
+        }
+        if offset < FIRST {
+            return add(union.parent_number(&self.inode), FIRST, "..");
+        }
+        Room::Left
+    }
+}
+
+/// The union's position for an offset of the kernel.
+fn position(offset: u64) -> u64 {
+    match offset {
+        0 => 0,
+        1 => FIRST - SHIFT,
+        offset => offset - SHIFT,
+    }
+}

@@ -1,0 +1,197 @@
+//! A mounted union: how it comes up, and how it goes.
+//!
+//! Owns the session's life; the requests are the adapter's.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use fuser::{Config, Session, SessionACL};
+use overlay_core::Union;
+
+use crate::adapter::Adapter;
+
+mod device;
+mod error;
+mod fusermount;
+mod options;
+mod unmount;
+
+pub use error::MountError;
+pub use options::{MountFlag, MountOptions, Users};
+pub use unmount::{Unmounted, Unmounter};
+
+/// Fewer would let one slow request hold up all others.
+const LEAST_THREADS: usize = 2;
+
+/// A union that is about to be mounted.
+///
+/// ```no_run
+/// use overlay_core::{Directories, Union};
+/// use overlay_fuse::{Mount, MountOptions};
+///
+/// let directories = Directories {
+///     lowers: vec!["/srv/base".into()],
+///     upper: Some("/srv/changes".into()),
+///     ..Directories::default()
+/// };
+/// let union = Union::new(directories.open()?)?;
+/// let mounted = Mount::builder(union)
+///     .options(MountOptions::new().source("my-union"))
+///     .mount("/mnt/merged")?;
+/// // The files are there now. They go when `mounted` is dropped, or:
+/// mounted.unmount()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Mount {
+    union: Arc<Union>,
+    options: MountOptions,
+    threads: Option<NonZeroUsize>,
+}
+
+impl Mount {
+    /// Begins with the defaults of [`MountOptions`].
+    pub fn builder(union: Arc<Union>) -> Mount {
+        Mount {
+            union,
+            options: MountOptions::new(),
+            threads: None,
+        }
+    }
+
+    /// How to mount.
+    pub fn options(mut self, options: MountOptions) -> Mount {
+        self.options = options;
+        self
+    }
+
+    /// How many threads answer requests. Default: as many as the machine runs
+    /// at once, two at least.
+    pub fn threads(mut self, threads: NonZeroUsize) -> Mount {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Mounts at the directory `point`. Requests are answered from the moment
+    /// this returns.
+    ///
+    /// Whether `point` lies inside a layer is for the caller to check (as
+    /// [`Directories`](overlay_core::Directories) does with `mount_point`):
+    /// a union does not know its paths.
+    pub fn mount(self, point: impl AsRef<Path>) -> Result<MountHandle, MountError> {
+        let given = point.as_ref();
+        let point = given
+            .canonicalize()
+            .map_err(|source| MountError::Point(given.to_owned(), source))?;
+        let device = device::mount(&point, &self.options)?;
+        let mut config = Config::default();
+        config.acl = match self.options.allows_others() {
+            true => SessionACL::All,
+            false => SessionACL::Owner,
+        };
+        config.n_threads = Some(self.threads.map_or_else(default_threads, NonZeroUsize::get));
+        // A queue of its own for each thread; needs to open /dev/fuse again.
+        config.clone_fd = device.reopens;
+        let unmounter = Unmounter::of(&point);
+        let session = Session::from_fd(Adapter::new(self.union), device.fd, config.acl, config)
+            .and_then(|session| {
+                thread::Builder::new()
+                    .name("overlay-fuse".into())
+                    .spawn(move || session.run())
+            });
+        match session {
+            Ok(session) => Ok(MountHandle {
+                session: Some(session),
+                unmounter,
+            }),
+            Err(source) => {
+                // The first error is the one to tell.
+                if let Err(error) = unmounter.unmount() {
+                    tracing::warn!(%error, "a failed mount stays");
+                }
+                Err(MountError::Session(source))
+            }
+        }
+    }
+}
+
+fn default_threads() -> usize {
+    thread::available_parallelism().map_or(LEAST_THREADS, |n| n.get().max(LEAST_THREADS))
+}
+
+/// A mounted union. Dropping it unmounts.
+#[derive(Debug)]
+#[must_use = "dropping the handle unmounts"]
+pub struct MountHandle {
+    session: Option<JoinHandle<io::Result<()>>>,
+    unmounter: Unmounter,
+}
+
+impl MountHandle {
+    /// Where it is mounted: absolute, without symlinks.
+    pub fn point(&self) -> &Path {
+        self.unmounter.point()
+    }
+
+    /// Something that can unmount it from another thread.
+    pub fn unmounter(&self) -> Unmounter {
+        self.unmounter.clone()
+    }
+
+    /// Waits until it is unmounted, by whomever, and the last file is closed.
+    pub fn wait(mut self) -> Result<(), MountError> {
+        self.join()
+    }
+
+    /// Unmounts. Where files are in use it unmounts lazily: the union is gone
+    /// from the tree, and goes on serving those files until they are closed.
+    pub fn unmount(mut self) -> Result<Unmounted, MountError> {
+        let how = self.unmounter.unmount()?;
+        match how {
+            Unmounted::Now | Unmounted::Already => self.join()?,
+            Unmounted::Lazily => self.session = None,
+        }
+        Ok(how)
+    }
+
+    fn join(&mut self) -> Result<(), MountError> {
+        let Some(session) = self.session.take() else {
+            return Ok(());
+        };
+        match session.join() {
+            Ok(result) => result.map_err(MountError::Session),
+            // Requests do not panic (see `answer`), so fuser itself did.
+            Err(_) => Err(MountError::Session(io::Error::other(
+                "the thread that serves the mount has failed",
+            ))),
+        }
+    }
+}
+
+impl Drop for MountHandle {
+    fn drop(&mut self) {
+        if self.session.is_none() {
+            return;
+        }
+        let result = match self.unmounter.unmount() {
+            Ok(Unmounted::Now | Unmounted::Already) => self.join(),
+            // To wait for others to close their files could take for ever.
+            Ok(Unmounted::Lazily) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            tracing::warn!(%error, point = %self.point().display(), "unmounting failed");
+        }
+    }
+}
+
+/// Finds out whether this process could mount at all, without doing it.
+///
+/// Fails where `/dev/fuse` is missing, or where an ordinary user has no
+/// `fusermount3`.
+pub fn check_fuse() -> Result<(), MountError> {
+    device::check()
+}

@@ -1,0 +1,110 @@
+//! Getting a FUSE device that is mounted: directly as root, through
+//! `fusermount3` as anyone else.
+
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{getgid, getuid};
+
+use super::error::MountError;
+use super::fusermount;
+use super::options::{MountFlag, MountOptions};
+
+/// Where the kernel's FUSE listens.
+const DEVICE: &str = "/dev/fuse";
+
+/// A device with a mount on it; INIT is waiting to be read.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) fd: OwnedFd,
+    /// Whether this process may open `/dev/fuse` again.
+    pub(super) reopens: bool,
+}
+
+/// Whether mounting can work at all.
+pub(super) fn check() -> Result<(), MountError> {
+    match open() {
+        Ok(Some(_)) if may_mount() => Ok(()),
+        Ok(_) => fusermount::find().map(drop),
+        Err(error) => Err(error),
+    }
+}
+
+/// Mounts at `point`, which is absolute and without symlinks.
+pub(super) fn mount(point: &Path, options: &MountOptions) -> Result<Device, MountError> {
+    let device = open()?;
+    if let Some(fd) = device {
+        match mount_directly(&fd, point, options) {
+            Ok(()) => return Ok(Device { fd, reopens: true }),
+            Err(Errno::PERM) => {}
+            Err(Errno::NODEV) => return Err(MountError::NoDevice),
+            Err(Errno::INVAL) if has_nul(options) => {
+                return Err(MountError::Name(options.shown_source().to_owned()));
+            }
+            Err(errno) => return Err(MountError::Mount(point.to_owned(), errno)),
+        }
+    }
+    for (flag, word) in [(MountFlag::NoSuid, "suid"), (MountFlag::NoDev, "dev")] {
+        if !options.has(flag) {
+            return Err(MountError::RootOnly(word));
+        }
+    }
+    let fd = fusermount::mount(point, options)?;
+    Ok(Device {
+        fd,
+        reopens: open()?.is_some(),
+    })
+}
+
+/// `None` where this process may not open it but `fusermount3` may.
+fn open() -> Result<Option<OwnedFd>, MountError> {
+    match rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NXIO | Errno::NODEV) => Err(MountError::NoDevice),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(None),
+        Err(errno) => Err(MountError::Device(errno.into())),
+    }
+}
+
+fn may_mount() -> bool {
+    use rustix::thread::CapabilitySet;
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+fn mount_directly(fd: &OwnedFd, point: &Path, options: &MountOptions) -> Result<(), Errno> {
+    let root_mode = fs::metadata(point)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?
+        .mode();
+    let mut data = format!(
+        "fd={},rootmode={:o},user_id={},group_id={},default_permissions",
+        fd.as_raw_fd(),
+        root_mode & libc::S_IFMT,
+        getuid().as_raw(),
+        getgid().as_raw(),
+    );
+    if options.allows_others() {
+        data.push_str(",allow_other");
+    }
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
+    let mut kind = OsString::from("fuse.");
+    kind.push(options.shown_subtype());
+    rustix::mount::mount(
+        options.shown_source(),
+        point,
+        &kind,
+        options.flags(),
+        data.as_c_str(),
+    )
+}
+
+fn has_nul(options: &MountOptions) -> bool {
+    let names = [options.shown_source(), options.shown_subtype()];
+    names.iter().any(|name| name.as_bytes().contains(&0))
+}

@@ -1,0 +1,168 @@
+//! How to mount.
+
+use std::ffi::{OsStr, OsString};
+
+use rustix::mount::MountFlags;
+use rustix::process::geteuid;
+
+/// A flag of the mount; see `mount(8)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MountFlag {
+    /// `ro`: nothing can be changed.
+    ReadOnly,
+    /// `nodev`: device nodes cannot be opened.
+    NoDev,
+    /// `nosuid`: setuid, setgid and file capabilities have no effect.
+    NoSuid,
+    /// `noexec`: nothing can be executed.
+    NoExec,
+    /// `noatime`: the kernel asks for no change of access times.
+    NoAtime,
+    /// `nodiratime`: the same for directories.
+    NoDirAtime,
+    /// `sync`: every write waits for the disk.
+    Synchronous,
+    /// `dirsync`: every change of a directory waits for the disk.
+    DirSync,
+}
+
+impl MountFlag {
+    const ALL: [MountFlag; 8] = [
+        MountFlag::ReadOnly,
+        MountFlag::NoDev,
+        MountFlag::NoSuid,
+        MountFlag::NoExec,
+        MountFlag::NoAtime,
+        MountFlag::NoDirAtime,
+        MountFlag::Synchronous,
+        MountFlag::DirSync,
+    ];
+
+    fn kernel(self) -> MountFlags {
+        match self {
+            MountFlag::ReadOnly => MountFlags::RDONLY,
+            MountFlag::NoDev => MountFlags::NODEV,
+            MountFlag::NoSuid => MountFlags::NOSUID,
+            MountFlag::NoExec => MountFlags::NOEXEC,
+            MountFlag::NoAtime => MountFlags::NOATIME,
+            MountFlag::NoDirAtime => MountFlags::NODIRATIME,
+            MountFlag::Synchronous => MountFlags::SYNCHRONOUS,
+            MountFlag::DirSync => MountFlags::DIRSYNC,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            MountFlag::ReadOnly => "ro",
+            MountFlag::NoDev => "nodev",
+            MountFlag::NoSuid => "nosuid",
+            MountFlag::NoExec => "noexec",
+            MountFlag::NoAtime => "noatime",
+            MountFlag::NoDirAtime => "nodiratime",
+            MountFlag::Synchronous => "sync",
+            MountFlag::DirSync => "dirsync",
+        }
+    }
+}
+
+/// Who may use the mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Users {
+    /// Everyone where root mounts, else the user who mounts.
+    #[default]
+    Usual,
+    /// Everyone, by the permissions of the files (`allow_other`). An ordinary
+    /// user needs `user_allow_other` in `/etc/fuse.conf` for it.
+    Everyone,
+    /// Only the user who mounts.
+    Owner,
+}
+
+/// How to mount. Begins with `nosuid` and `nodev`, as FUSE mounts do: layers
+/// may come from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountOptions {
+    flags: MountFlags,
+    users: Users,
+    source: OsString,
+    subtype: OsString,
+}
+
+impl Default for MountOptions {
+    fn default() -> MountOptions {
+        MountOptions::new()
+    }
+}
+
+impl MountOptions {
+    /// The defaults.
+    pub fn new() -> MountOptions {
+        MountOptions {
+            flags: MountFlags::NODEV | MountFlags::NOSUID,
+            users: Users::Usual,
+            source: "ufsmount".into(),
+            subtype: "ufsmount".into(),
+        }
+    }
+
+    /// Sets a flag.
+    pub fn set(mut self, flag: MountFlag) -> MountOptions {
+        self.flags.insert(flag.kernel());
+        self
+    }
+
+    /// Takes a flag away.
+    pub fn clear(mut self, flag: MountFlag) -> MountOptions {
+        self.flags.remove(flag.kernel());
+        self
+    }
+
+    /// Who may use it.
+    pub fn users(mut self, users: Users) -> MountOptions {
+        self.users = users;
+        self
+    }
+
+    /// First field of `/proc/mounts`; `ufsmount` unless set.
+    pub fn source(mut self, source: impl Into<OsString>) -> MountOptions {
+        self.source = source.into();
+        self
+    }
+
+    /// The type shown in `/proc/mounts` after `fuse.`; `ufsmount` unless set.
+    pub fn subtype(mut self, subtype: impl Into<OsString>) -> MountOptions {
+        self.subtype = subtype.into();
+        self
+    }
+
+    /// Whether a flag is set.
+    pub fn has(&self, flag: MountFlag) -> bool {
+        self.flags.contains(flag.kernel())
+    }
+
+    pub(crate) fn allows_others(&self) -> bool {
+        match self.users {
+            Users::Usual => geteuid().is_root(),
+            Users::Everyone => true,
+            Users::Owner => false,
+        }
+    }
+
+    pub(super) fn flags(&self) -> MountFlags {
+        self.flags
+    }
+
+    pub(super) fn shown_source(&self) -> &OsStr {
+        &self.source
+    }
+
+    pub(super) fn shown_subtype(&self) -> &OsStr {
+        &self.subtype
+    }
+
+    /// The words of the flags that are set.
+    pub(super) fn words(&self) -> Vec<&'static str> {
+        let set = MountFlag::ALL.into_iter().filter(|flag| self.has(*flag));
+        set.map(MountFlag::word).collect()
+    }
+}

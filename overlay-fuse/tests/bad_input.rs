@@ -1,0 +1,459 @@
+//! Bad input: exit status 1, one sentence that names the thing and says what
+//! to do, and nothing on disk has changed.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
+
+use common::{Scene, can_mount, in_own_namespace, is_mounted, refused};
+
+/// Runs the command with `words` (separated by blanks) and expects a refusal
+/// that has all of `parts`, with nothing changed.
+fn refuses(scene: &Scene, words: &str, parts: &[&str]) {
+    let before = scene.snapshot();
+    let sentence = refused(&scene.run(words.split_whitespace()));
+    for part in parts {
+        assert!(
+            sentence.contains(part),
+            "{words}: {part:?} not in {sentence}"
+        );
+    }
+    assert_eq!(scene.snapshot(), before, "{words}: something has changed");
+    assert!(
+        !is_mounted(&scene.at("m").canonicalize().unwrap()),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_missing_layer_is_refused() {
+    let scene = Scene::new();
+    refuses(
+        &scene,
+        "no u m",
+        &["lower layer", "\"no\"", "does not exist", "create"],
+    );
+    refuses(
+        &scene,
+        "l:no u m",
+        &["lower layer", "\"no\"", "does not exist"],
+    );
+    refuses(
+        &scene,
+        "l no m",
+        &["upper layer", "\"no\"", "does not exist"],
+    );
+    refuses(
+        &scene,
+        "l u m -o workdir=no",
+        &["work directory", "\"no\"", "does not exist"],
+    );
+}
+
+#[test]
+fn a_file_where_a_directory_is_expected_is_refused() {
+    let scene = Scene::new();
+    fs::write(scene.at("f"), "").unwrap();
+    refuses(
+        &scene,
+        "f u m",
+        &["lower layer", "\"f\"", "is not a directory"],
+    );
+    refuses(
+        &scene,
+        "l f m",
+        &["upper layer", "\"f\"", "is not a directory"],
+    );
+    refuses(
+        &scene,
+        "l u m -o workdir=f",
+        &["work directory", "\"f\"", "is not a directory"],
+    );
+    refuses(
+        &scene,
+        "l u f",
+        &["mount point", "\"f\"", "is not a directory"],
+    );
+    fs::write(scene.at("u.work"), "").unwrap();
+    refuses(
+        &scene,
+        "l u m",
+        &["work directory", "u.work", "is not a directory"],
+    );
+}
+
+#[test]
+fn overlapping_directories_are_refused() {
+    let scene = Scene::new();
+    fs::create_dir(scene.at("u/w")).unwrap();
+    fs::create_dir(scene.at("w")).unwrap();
+    symlink("l", scene.at("alias")).unwrap();
+    refuses(
+        &scene,
+        "l l/d m",
+        &["upper layer \"l/d\" lies inside lower layer \"l\"", "move"],
+    );
+    refuses(
+        &scene,
+        "alias l/d m",
+        &["lies inside lower layer \"alias\""],
+    );
+    refuses(
+        &scene,
+        "l u m -o workdir=l/d",
+        &["work directory \"l/d\" lies inside"],
+    );
+    refuses(
+        &scene,
+        "l u m -o workdir=u/w",
+        &["work directory \"u/w\" lies inside upper layer"],
+    );
+    refuses(&scene, "l u m -o workdir=u", &["are the same directory"]);
+    refuses(
+        &scene,
+        "l:alias u m",
+        &["are the same directory", "two different ones"],
+    );
+    refuses(&scene, "l l m", &["are the same directory"]);
+    refuses(
+        &scene,
+        "l:l/d u m",
+        &["lower layer \"l/d\" lies inside lower layer \"l\""],
+    );
+}
+
+#[test]
+fn overlaps_through_bind_mounts_are_seen() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("bind")).unwrap();
+    let before = scene.snapshot();
+    let script = "mount --bind l/d bind; exec \"$0\" l:bind m";
+    let sentence = refused(&in_own_namespace(&scene, script));
+    assert!(
+        sentence.contains("lower layer \"bind\" lies inside lower layer \"l\""),
+        "{sentence}"
+    );
+    fs::remove_file(scene.at("program")).unwrap();
+    assert_eq!(scene.snapshot(), before);
+}
+
+#[test]
+fn a_work_directory_on_another_filesystem_is_refused() {
+    let scene = Scene::new();
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    if fs::metadata(other.path()).unwrap().dev() == fs::metadata(scene.root()).unwrap().dev() {
+        eprintln!("SKIPPED: /dev/shm is no other filesystem here");
+        return;
+    }
+    let words = format!("l u m -o workdir={}", other.path().display());
+    refuses(
+        &scene,
+        &words,
+        &["not on the filesystem of upper layer \"u\"", "workdir="],
+    );
+    assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_upper_in_use_is_refused() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("m2")).unwrap();
+    fs::create_dir(scene.at("u2")).unwrap();
+    let mounted = scene.mount_all();
+    let before = scene.snapshot();
+    for words in [
+        &["l", "u", "m2"][..],
+        &["l", "u2", "m2", "-oworkdir=u.work"],
+    ] {
+        let sentence = refused(&scene.run(words));
+        assert!(
+            sentence.contains("in use by another mount: unmount that first"),
+            "{sentence}"
+        );
+    }
+    assert_eq!(scene.snapshot(), before);
+    drop(mounted);
+}
+
+#[test]
+fn an_upper_in_use_by_the_kernels_overlay_is_refused() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["w", "k", "u,2"] {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    for (upper, given) in [("u", "u"), ("u,2", "u\\,2")] {
+        let script = format!(
+            "mount -t overlay none k -o 'lowerdir=l,upperdir={given},workdir=w'; \
+             exec \"$0\" l '{upper}' m"
+        );
+        let output = in_own_namespace(&scene, &script);
+        let sentence = refused(&output);
+        assert!(
+            sentence.contains("in use by the overlay mounted at"),
+            "{sentence}"
+        );
+        assert!(!scene.at(format!("{upper}.work")).exists());
+    }
+}
+
+#[test]
+fn a_mount_point_that_cannot_be_is_refused() {
+    let scene = Scene::new();
+    refuses(
+        &scene,
+        "l u no",
+        &["mount point", "\"no\"", "does not exist"],
+    );
+    refuses(
+        &scene,
+        "l u l/d",
+        &["mount point \"l/d\" lies inside lower layer \"l\""],
+    );
+    refuses(
+        &scene,
+        "l u l",
+        &["mount point \"l\" and lower layer \"l\" are the same"],
+    );
+    refuses(
+        &scene,
+        "l u u",
+        &["mount point \"u\" and upper layer \"u\" are the same"],
+    );
+    refuses(
+        &scene,
+        "l u /proc",
+        &["mount point", "\"/proc\"", "already a mount point"],
+    );
+}
+
+#[test]
+fn a_busy_mount_point_is_refused() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let mounted = scene.mount(["l", "m"]);
+    fs::create_dir(scene.at("l2")).unwrap();
+    let sentence = refused(&scene.run(["l2", "u", "m"]));
+    assert!(sentence.contains("already a mount point"), "{sentence}");
+    assert!(!scene.at("u.work").exists());
+    drop(mounted);
+}
+
+#[test]
+fn bad_words_are_refused() {
+    let scene = Scene::new();
+    refuses(&scene, "", &["are needed", "MOUNTPOINT"]);
+    refuses(&scene, "m", &["are needed"]);
+    refuses(&scene, "l u m x", &["one path too many"]);
+    refuses(&scene, "--bogus l u m", &["--bogus", "--help"]);
+    refuses(
+        &scene,
+        "l u m -o bogus",
+        &["option \"bogus\" is not known", "leave it out"],
+    );
+    refuses(
+        &scene,
+        "l u m -o bogus=1",
+        &["option \"bogus=1\" is not known"],
+    );
+    refuses(
+        &scene,
+        "l u m -o metacopy=on",
+        &["\"metacopy=on\" is not supported"],
+    );
+    refuses(
+        &scene,
+        "l u m -o volatile",
+        &["\"volatile\" is not supported"],
+    );
+    refuses(&scene, "l u m -o upperdir=u", &["given twice"]);
+    refuses(&scene, "l m -o workdir=w", &["without an upper layer"]);
+    refuses(&scene, "l::u m", &["empty entry"]);
+    refuses(&scene, "l u m -o upperdir=", &["upperdir has no value"]);
+    refuses(&scene, "l u m --log", &["--log", "--help"]);
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let scene = Scene::new();
+    for word in ["--help", "--version"] {
+        let output = scene.run([word]);
+        assert!(output.status.success());
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn no_device_is_said() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; exec \"$0\" l u m";
+    let sentence = refused(&in_own_namespace(&scene, script));
+    assert!(
+        sentence.contains("/dev/fuse is missing: load"),
+        "{sentence}"
+    );
+    assert!(!scene.at("u.work").exists());
+}
+
+/// Commands that make `/dev/fuse` as it is on desktops: for everyone.
+const OPEN_DEVICE: &str = "mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; \
+                           mknod -m 666 /dev/fuse c 10 229; ";
+
+const AS_USER: &str = "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" ";
+
+#[test]
+fn an_ordinary_user_without_fusermount3_is_told_so() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    give_away(&scene, "u");
+    let script = format!(
+        "{OPEN_DEVICE} for f in fusermount3 fusermount; do f=$(command -v $f) && \
+         mount --bind /dev/null $(readlink -f $f); done; {AS_USER} l u m -o workdir=w"
+    );
+    fs::create_dir(scene.at("w")).unwrap();
+    give_away(&scene, "w");
+    let sentence = refused(&in_own_namespace(&scene, &script));
+    assert!(
+        sentence.contains("install the package fuse3, or run as root"),
+        "{sentence}"
+    );
+    assert_eq!(fs::read_dir(scene.at("w")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_ordinary_user_who_may_not_open_the_device_is_told_so() {
+    if !can_mount() || !has_fusermount() {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["u", "m"] {
+        give_away(&scene, name);
+    }
+    fs::create_dir(scene.at("w")).unwrap();
+    give_away(&scene, "w");
+    let script = format!("{OPEN_DEVICE} chmod 600 /dev/fuse; {AS_USER} l u m -o workdir=w");
+    let sentence = refused(&in_own_namespace(&scene, &script));
+    assert!(
+        sentence.contains("/dev/fuse may not be opened by this user"),
+        "{sentence}"
+    );
+    assert_eq!(fs::read_dir(scene.at("w")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_an_ordinary_user_may_not_read_or_write_is_named() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::set_permissions(scene.at("l"), fs::Permissions::from_mode(0o700)).unwrap();
+    let as_user = |words: &str| refused(&in_own_namespace(&scene, &format!("{AS_USER} {words}")));
+    let sentence = as_user("l u m");
+    assert!(
+        sentence.contains("lower layer \"l\" cannot be read: grant"),
+        "{sentence}"
+    );
+    fs::set_permissions(scene.at("l"), fs::Permissions::from_mode(0o755)).unwrap();
+    let sentence = as_user("l u m");
+    assert!(
+        sentence.contains("upper layer \"u\" cannot be written: grant"),
+        "{sentence}"
+    );
+    give_away(&scene, "u");
+    let sentence = as_user("l u m");
+    assert!(sentence.contains("work directory") && sentence.contains("cannot be written"));
+}
+
+#[test]
+fn an_ordinary_user_may_not_ask_for_what_is_roots() {
+    if !can_mount() || !has_fusermount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("w")).unwrap();
+    for name in ["u", "m", "w"] {
+        give_away(&scene, name);
+    }
+    for (option, part) in [
+        ("suid", "option suid is not permitted to an ordinary user"),
+        ("allow_other", "user_allow_other to /etc/fuse.conf"),
+    ] {
+        let script = format!(
+            "{OPEN_DEVICE} : > no; mount --bind no /etc/fuse.conf 2>/dev/null || true; rm no; \
+             {AS_USER} l u m -o workdir=w,{option}"
+        );
+        let sentence = refused(&in_own_namespace(&scene, &script));
+        assert!(sentence.contains(part), "{sentence}");
+        assert_eq!(fs::read_dir(scene.at("w")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn an_upper_filesystem_without_attributes_is_refused() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("r")).unwrap();
+    let script = "mount -t ramfs none r; mkdir r/u r/w; set +e; \"$0\" l r/u m -o workdir=r/w; \
+                  status=$?; ls r r/w; exit $status";
+    let output = in_own_namespace(&scene, script);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "r:\nu\nw\n\nr/w:\n"
+    );
+    let sentence = common::said(&output);
+    assert_eq!(output.status.code(), Some(1), "{sentence}");
+    assert!(
+        sentence.contains("stores no extended attributes"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn a_read_only_filesystem_takes_no_upper() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "mount --bind u u; mount -o remount,ro,bind u; exec \"$0\" l u m -o workdir=u";
+    let sentence = refused(&in_own_namespace(&scene, script));
+    assert!(
+        sentence.contains("upper layer \"u\"") && sentence.contains("read-only"),
+        "{sentence}"
+    );
+}
+
+fn give_away(scene: &Scene, name: &str) {
+    let user = Some(common::USER);
+    std::os::unix::fs::chown(scene.at(name), user, user).unwrap();
+}
+
+fn has_fusermount() -> bool {
+    let found = Command::new("fusermount3")
+        .arg("--version")
+        .output()
+        .is_ok();
+    if !found {
+        eprintln!("SKIPPED: fusermount3 is not installed");
+    }
+    found
+}
