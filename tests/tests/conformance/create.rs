@@ -1,6 +1,6 @@
 //! New objects.
 
-use overlay_core::layer::{Access, New, NewKind, Removal, SetXattr, WritableNode};
+use overlay_core::layer::{Access, New, NewKind, Removal, RenameMode, SetXattr, WritableNode};
 use overlay_core::{Errno, Owner, SetAttr};
 use overlay_tests::conformance::*;
 use overlay_tests::contract;
@@ -109,7 +109,7 @@ contract! {
         subject.root.remove(name("dir"), Removal::Directory, Some(&*dir)).unwrap();
         assert_eq!(errno(dir.create(name("x"), &new(NewKind::Regular, 0o600))), Errno::NOENT);
         assert_eq!(errno(dir.create(name("x"), &new(NewKind::Directory, 0o700))), Errno::NOENT);
-        assert_eq!(errno(dir.link(name("x"), &*file)), Errno::NOENT);
+        assert_eq!(errno(dir.link(name("x"), &*file, RenameMode::NoReplace)), Errno::NOENT);
     }
 
     fn a_directory_counts_its_directories_and_tells_its_change(subject) {
@@ -133,7 +133,7 @@ contract! {
                 continue;
             }
             let node = make(&*subject.root, "one", kind);
-            dir.link(name("two"), &*node).unwrap();
+            dir.link(name("two"), &*node, RenameMode::NoReplace).unwrap();
             assert_eq!(node.attr().unwrap().nlink, 2);
             let two = find(&*dir, "two");
             assert_eq!(identity(&*two.node), identity(&*node));
@@ -146,14 +146,14 @@ contract! {
     fn link_fails_as_link_2_does(subject) {
         let dir = mkdir(&*subject.root, "dir");
         let file = write(&*subject.root, "file", b"");
-        assert_eq!(errno(subject.root.link(name("dir"), &*file)), Errno::EXIST);
-        assert_eq!(errno(subject.root.link(name("file"), &*file)), Errno::EXIST);
-        assert_eq!(errno(subject.root.link(name("x"), &*dir)), Errno::PERM);
+        assert_eq!(errno(subject.root.link(name("dir"), &*file, RenameMode::NoReplace)), Errno::EXIST);
+        assert_eq!(errno(subject.root.link(name("file"), &*file, RenameMode::NoReplace)), Errno::EXIST);
+        assert_eq!(errno(subject.root.link(name("x"), &*dir, RenameMode::NoReplace)), Errno::PERM);
     }
 
     fn what_is_written_through_one_link_is_read_through_the_other(subject) {
         let one = write(&*subject.root, "one", b"first");
-        subject.root.link(name("two"), &*one).unwrap();
+        subject.root.link(name("two"), &*one, RenameMode::NoReplace).unwrap();
         let two = find(&*subject.root, "two").node;
         let reader = two.open(Access::Read).unwrap();
         fill(&*one, b"SECOND");

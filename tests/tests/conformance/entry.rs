@@ -51,7 +51,7 @@ contract! {
             assert_eq!(errno(node.attr_of(x)), Errno::NOTDIR);
             assert_eq!(errno(node.entries(&mut |_| ControlFlow::Continue(()))), Errno::NOTDIR);
             assert_eq!(errno(node.create(x, &new(NewKind::Regular, 0o600))), Errno::NOTDIR);
-            assert_eq!(errno(node.link(x, &*other)), Errno::NOTDIR);
+            assert_eq!(errno(node.link(x, &*other, RenameMode::NoReplace)), Errno::NOTDIR);
             assert_eq!(errno(node.remove(x, Removal::NonDirectory, None)), Errno::NOTDIR);
             let replace = RenameMode::Replace;
             assert_eq!(errno(node.rename(x, &**root, x, replace, None, None)), Errno::NOTDIR);

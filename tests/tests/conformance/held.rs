@@ -128,17 +128,17 @@ contract! {
     fn an_object_without_any_name_cannot_be_linked(subject) {
         let node = write(&*subject.root, "file", b"");
         subject.root.remove(name("file"), Removal::NonDirectory, Some(&*node)).unwrap();
-        assert_eq!(errno(subject.root.link(name("back"), &*node)), Errno::NOENT);
+        assert_eq!(errno(subject.root.link(name("back"), &*node, RenameMode::NoReplace)), Errno::NOENT);
     }
 
     fn a_held_object_with_another_name_can_be_linked_and_relocated(subject) {
         let dir = mkdir(&*subject.root, "dir");
         for kind in [NewKind::Regular, NewKind::Symlink(b"x"), NewKind::Fifo] {
             let node = make(&*subject.root, "one", kind);
-            dir.link(name("two"), &*node).unwrap();
+            dir.link(name("two"), &*node, RenameMode::NoReplace).unwrap();
             subject.root.remove(name("one"), Removal::NonDirectory, Some(&*node)).unwrap();
             assert_eq!(node.attr().unwrap().nlink, 1);
-            subject.root.link(name("three"), &*node).unwrap();
+            subject.root.link(name("three"), &*node, RenameMode::NoReplace).unwrap();
             assert_eq!(node.attr().unwrap().nlink, 2);
             node.relocate(&*dir, name("two")).unwrap();
             unlink(&*subject.root, "three");

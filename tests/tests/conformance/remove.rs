@@ -50,11 +50,11 @@ contract! {
 
     fn a_node_of_another_link_keeps_its_name(subject) {
         let one = write(&*subject.root, "one", b"x");
-        subject.root.link(name("two"), &*one).unwrap();
+        subject.root.link(name("two"), &*one, RenameMode::NoReplace).unwrap();
         // The handle on the object has `one` as its place; `two` goes.
         subject.root.remove(name("two"), Removal::NonDirectory, Some(&*one)).unwrap();
         assert_eq!(one.attr().unwrap().nlink, 1);
-        subject.root.link(name("three"), &*one).unwrap();
+        subject.root.link(name("three"), &*one, RenameMode::NoReplace).unwrap();
         assert_eq!(identity(&*find(&*subject.root, "three").node), identity(&*one));
     }
 }

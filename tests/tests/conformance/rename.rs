@@ -179,7 +179,7 @@ contract! {
         let root = &*subject.root;
         for mode in [RenameMode::Replace, RenameMode::Exchange] {
             let one = write(root, "one", b"x");
-            root.link(name("two"), &*one).unwrap();
+            root.link(name("two"), &*one, RenameMode::NoReplace).unwrap();
             let two = find(root, "two").node;
             rename((root, "one"), (root, "two"), mode, (Some(&*one), Some(&*two))).unwrap();
             assert_eq!(names(root).len(), 2);
@@ -206,7 +206,7 @@ contract! {
         let mode = RenameMode::Replace;
         let failed = rename((root, "x"), (&*other.root, "x"), mode, (None, None));
         assert_eq!(errno(failed), Errno::XDEV);
-        assert_eq!(errno(root.link(name("y"), &*foreign)), Errno::XDEV);
+        assert_eq!(errno(root.link(name("y"), &*foreign, RenameMode::NoReplace)), Errno::XDEV);
         let failed = rename((root, "x"), (root, "y"), mode, (Some(&*foreign), None));
         assert_eq!(errno(failed), Errno::XDEV);
         assert!(has(root, "x") && !has(root, "y"));

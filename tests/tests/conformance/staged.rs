@@ -144,7 +144,7 @@ contract! {
     fn a_staged_object_can_take_a_link_of_another(subject) {
         let staged = stage(subject, NewKind::Directory);
         let file = write(&*subject.root, "x", b"linked");
-        staged.node().link(name("y"), &*file).unwrap();
+        staged.node().link(name("y"), &*file, RenameMode::NoReplace).unwrap();
         let root = &*subject.root;
         let dir = staged.publish(root, name("dir"), RenameMode::NoReplace, None).unwrap();
         assert_eq!(read(&*find(&*dir, "y").node), b"linked");
