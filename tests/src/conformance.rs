@@ -186,7 +186,11 @@ pub fn write(dir: &dyn WritableNode, called: &str, bytes: &[u8]) -> Arc<dyn Writ
 
 /// Makes an object of any kind.
 pub fn make(dir: &dyn WritableNode, called: &str, kind: NewKind<'_>) -> Arc<dyn WritableNode> {
-    dir.create(name(called), &new(kind, 0o644)).unwrap().node
+    let mode = match kind.file_kind().is_dir() {
+        true => 0o755,
+        false => 0o644,
+    };
+    dir.create(name(called), &new(kind, mode)).unwrap().node
 }
 
 /// Writes bytes at the beginning of a file.

@@ -17,6 +17,7 @@ mod remove;
 mod rename;
 mod set;
 mod staged;
+mod system;
 mod threads;
 mod upper;
 mod xattr;
