@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acl;
 mod budget;
 mod create;
 mod data;
