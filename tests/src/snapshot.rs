@@ -31,6 +31,8 @@ pub enum EntryNumbers {
     Exact,
     /// Only directories' must.
     DirectoriesOnly,
+    /// Those of objects with one name must.
+    NotOfHardLinks,
 }
 
 /// Everything below `root`. A message if `d_ino` or `d_type` contradict
@@ -62,7 +64,11 @@ fn look_into(
         let stat = rustix::fs::statat(dir, os, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| fail("listed, but lstat", errno))?;
         let mut sight = sight(&stat);
-        let compared = sight.kind.is_dir() || numbers == EntryNumbers::Exact;
+        let compared = match numbers {
+            EntryNumbers::Exact => true,
+            EntryNumbers::DirectoriesOnly => sight.kind.is_dir(),
+            EntryNumbers::NotOfHardLinks => sight.kind.is_dir() || sight.nlink == 1,
+        };
         if entry.kind != sight.kind || compared && entry.ino != sight.ino {
             return Err(format!(
                 "{path}: readdir says ino {} {:?}, lstat {} {:?}",

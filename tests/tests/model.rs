@@ -65,7 +65,7 @@ fn the_mount_agrees_with_the_model() {
 #[test]
 fn generated_histories_reach_every_operation_and_errno() {
     let reached = std::cell::RefCell::new(BTreeSet::new());
-    run(2000, cases(1..=5, LENGTH), |case| {
+    run(10_000, cases(1..=5, LENGTH), |case| {
         let mut model = Model::new(&case.layers, case.writable, Rules::Union);
         for op in &case.ops {
             let how = match model.apply(op) {

@@ -78,7 +78,9 @@ impl Subject for Mounted {
     }
 
     fn look(&mut self) -> Result<Seen, String> {
-        self.posix().look(EntryNumbers::Exact)
+        // Known failure D5: a lower file with several names has a node of its
+        // own for each, and listings give that node's number as `d_ino`.
+        self.posix().look(EntryNumbers::NotOfHardLinks)
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {

@@ -15,7 +15,7 @@ pub fn ops() -> impl Strategy<Value = Op> {
         10 => writing(),
         6 => reading(),
         10 => attributes(),
-        8 => holding(),
+        12 => holding(),
         1 => Just(Op::Remount),
     ]
 }
@@ -101,14 +101,14 @@ fn attributes() -> impl Strategy<Value = Op> {
 fn holding() -> impl Strategy<Value = Op> {
     let access = select(&[Access::Read, Access::Write][..]);
     prop_oneof![
-        6 => (slots(), paths(), access)
+        9 => (slots(), paths(), access)
             .prop_map(|(slot, path, access)| Op::Open { slot, path, access }),
         2 => slots().prop_map(|slot| Op::ReadHeld { slot }),
         2 => (slots(), offsets(), written())
             .prop_map(|(slot, offset, data)| Op::WriteHeld { slot, offset, data }),
         2 => slots().prop_map(|slot| Op::StatHeld { slot }),
-        1 => (slots(), offsets()).prop_map(|(slot, len)| Op::TruncateHeld { slot, len }),
-        1 => (slots(), modes()).prop_map(|(slot, mode)| Op::ChmodHeld { slot, mode }),
+        2 => (slots(), offsets()).prop_map(|(slot, len)| Op::TruncateHeld { slot, len }),
+        2 => (slots(), modes()).prop_map(|(slot, mode)| Op::ChmodHeld { slot, mode }),
         1 => slots().prop_map(|slot| Op::Close { slot }),
     ]
 }
