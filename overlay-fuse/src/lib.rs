@@ -9,6 +9,7 @@ mod adapter;
 mod answer;
 pub mod cli;
 mod convert;
+pub mod demo;
 mod handles;
 mod listing;
 mod mount;
