@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, reason = "a broken test setup may panic")]
 
 pub mod check;
+pub mod conformance;
 pub mod load;
 pub mod materialize;
 pub mod runner;
+pub mod scenario;
 pub mod scratch;
 pub mod snapshot;
 pub mod subject;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use overlay_core::attr::{FileKind, Timestamp};
-use overlay_core::layer::{self, New, NewKind, SetXattr, WritableNode};
+use overlay_core::layer::{self, New, NewKind, RenameMode, SetXattr, WritableNode};
 use overlay_core::name::Name;
 use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Stored};
 use overlay_core::{Owner, SetAttr, SetTime};
@@ -31,9 +31,14 @@ fn stored_xattrs(meta: &Meta, marks: &[(&str, &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)
     escaped.chain(marks).collect()
 }
 
-/// A directory with whiteouts carries `origin` where a kernel wrote it: that
-/// is how the kernel knows that it must look for whiteouts when it lists a
-/// directory that merges with nothing. An empty value means "not known".
+/// Besides the marks of the semantics, the hints that a kernel leaves for
+/// itself, so that it treats the layer as one of its own:
+///
+/// - `origin` on a directory with whiteouts: it must look for them when it
+///   lists the directory, even if that merges with nothing. An empty value
+///   means "not known".
+/// - `impure` on a directory with subdirectories: they may merge, so their
+///   inode numbers have to be asked for when the directory is listed.
 fn marks(dir: &Dir<Stored>) -> Vec<(&'static str, &'static [u8])> {
     let mut marks: Vec<(&str, &[u8])> = Vec::new();
     if dir.opaque {
@@ -41,6 +46,13 @@ fn marks(dir: &Dir<Stored>) -> Vec<(&'static str, &'static [u8])> {
     }
     if dir.entries.values().any(|entry| *entry == Stored::Whiteout) {
         marks.push(("origin", b""));
+    }
+    let is_dir = |entry: &Stored| match entry {
+        Stored::Dir(_) => true,
+        Stored::Leaf(_) | Stored::Whiteout => false,
+    };
+    if dir.entries.values().any(is_dir) {
+        marks.push(("impure", b"y"));
     }
     marks
 }
@@ -179,7 +191,7 @@ fn fill_node(node: &dyn WritableNode, dir: &Dir<Stored>, linked: &mut LinkedNode
                 set_mtime(&*child, dir.meta.mtime);
             }
             Stored::Leaf(leaf) => match linked.get(&leaf.id) {
-                Some(first) => node.link(name, &**first).unwrap(),
+                Some(first) => node.link(name, &**first, RenameMode::NoReplace).unwrap(),
                 None => {
                     let child = new_node(node, name, new_kind(&leaf.data), &leaf.meta, &[]);
                     if let Data::File(content) = &leaf.data

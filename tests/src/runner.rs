@@ -16,6 +16,27 @@ pub fn case_count(default: u32) -> u32 {
     }
 }
 
+/// Whether `reason` is one not to run; it is said aloud.
+pub fn skip(reason: Result<(), String>) -> bool {
+    match reason {
+        Ok(()) => false,
+        Err(reason) => {
+            eprintln!("SKIPPED: {reason}");
+            true
+        }
+    }
+}
+
+/// Layers with whiteouts and foreign owners can be written to a disk by root
+/// alone.
+pub fn root() -> Result<(), String> {
+    if rustix::process::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err("writing layers to a disk (mknod, chown, trusted.*) needs root".into())
+    }
+}
+
 /// Runs `count` cases. The seed is a new one each time, printed when a case
 /// fails; `UFS_SEED` repeats a run.
 pub fn run(

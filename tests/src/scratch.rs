@@ -1,5 +1,6 @@
 //! A fresh directory with everything that a mounted stack needs.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use overlay_core::spec::{Dir, Stored};
@@ -60,6 +61,19 @@ impl Scratch {
     pub fn load(&self) -> Vec<Dir<Stored>> {
         (0..self.layers)
             .map(|index| load::from_disk(&self.layer(index), index))
+            .collect()
+    }
+
+    /// What lies in the work area and should not. One whiteout may be kept
+    /// there, to be linked where it is needed; the kernel does so.
+    pub fn litter(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.work().join("work")).unwrap();
+        let litter = entries.map(Result::unwrap).filter(|entry| {
+            let whiteout = entry.file_type().unwrap().is_char_device();
+            !(whiteout && entry.file_name().as_encoded_bytes().starts_with(b"#"))
+        });
+        litter
+            .map(|entry| entry.file_name().display().to_string())
             .collect()
     }
 

@@ -24,9 +24,18 @@ pub struct Listed {
     pub kind: FileKind,
 }
 
+/// Whether `d_ino` is compared with `st_ino`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryNumbers {
+    /// They must be the same.
+    Exact,
+    /// Only directories' must.
+    DirectoriesOnly,
+}
+
 /// Everything below `root`. A message if `d_ino` or `d_type` contradict
 /// `lstat`, or if a name that is listed cannot be looked at.
-pub fn look(root: BorrowedFd<'_>) -> std::result::Result<Seen, String> {
+pub fn look(root: BorrowedFd<'_>, numbers: EntryNumbers) -> std::result::Result<Seen, String> {
     let mut seen = Seen::new();
     let stat = rustix::fs::fstat(root).map_err(|errno| format!("fstat /: {errno}"))?;
     let xattrs = xattrs(&proc_path(root)).map_err(|errno| format!("listxattr /: {errno}"))?;
@@ -35,11 +44,16 @@ pub fn look(root: BorrowedFd<'_>) -> std::result::Result<Seen, String> {
         ..sight(&stat)
     };
     seen.insert(Path::default(), top);
-    look_into(root, &Path::default(), &mut seen)?;
+    look_into(root, &Path::default(), numbers, &mut seen)?;
     Ok(seen)
 }
 
-fn look_into(dir: BorrowedFd<'_>, path: &Path, seen: &mut Seen) -> std::result::Result<(), String> {
+fn look_into(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    numbers: EntryNumbers,
+    seen: &mut Seen,
+) -> std::result::Result<(), String> {
     let listed = list(dir).map_err(|errno| format!("readdir {path}: {errno}"))?;
     for entry in listed {
         let path = path.join(&entry.name);
@@ -48,7 +62,8 @@ fn look_into(dir: BorrowedFd<'_>, path: &Path, seen: &mut Seen) -> std::result::
         let stat = rustix::fs::statat(dir, os, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| fail("listed, but lstat", errno))?;
         let mut sight = sight(&stat);
-        if (entry.ino, entry.kind) != (sight.ino, sight.kind) {
+        let compared = sight.kind.is_dir() || numbers == EntryNumbers::Exact;
+        if entry.kind != sight.kind || compared && entry.ino != sight.ino {
             return Err(format!(
                 "{path}: readdir says ino {} {:?}, lstat {} {:?}",
                 entry.ino, entry.kind, sight.ino, sight.kind
@@ -71,7 +86,7 @@ fn look_into(dir: BorrowedFd<'_>, path: &Path, seen: &mut Seen) -> std::result::
             FileKind::Directory => {
                 let child =
                     open(dir, os, OFlags::DIRECTORY).map_err(|errno| fail("open", errno))?;
-                look_into(child.as_fd(), &path, seen)?;
+                look_into(child.as_fd(), &path, numbers, seen)?;
             }
             FileKind::Fifo | FileKind::Socket | FileKind::CharDevice | FileKind::BlockDevice => {}
         }

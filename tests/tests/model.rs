@@ -1,23 +1,127 @@
 //! Generated histories on every subject, against the model.
 //!
 //! `UFS_CASES=2000 cargo test -p overlay-tests --test model` for more cases,
-//! `UFS_SEED=...` to repeat a failure.
+//! `UFS_SEED=...` to repeat a failure, `UFS_TEST_DIR=/dev/shm` for the layers
+//! on another filesystem. Every check is made after every operation.
 
-use overlay_core::spec::Rules;
+use std::collections::BTreeSet;
+
 use overlay_core::spec::generate::cases;
+use overlay_core::spec::{Errno, Model, Outcome, Rules};
 use overlay_tests::check::{Depth, check};
-use overlay_tests::runner::{case_count, run};
+use overlay_tests::runner::{case_count, root, run, skip};
+use overlay_tests::subject::core::Core;
+use overlay_tests::subject::core::storages::{InMemory, OnDirectories};
 use overlay_tests::subject::kernel::Kernel;
+
+const LENGTH: usize = 25;
 
 #[test]
 fn the_model_agrees_with_the_kernels_overlayfs() {
-    if let Err(reason) = Kernel::available() {
-        eprintln!("SKIPPED: {reason}");
+    if skip(Kernel::available()) {
         return;
     }
     // The kernel wants two layers at least.
-    run(case_count(200), cases(2..=5, 25), |case| {
+    run(case_count(200), cases(2..=5, LENGTH), |case| {
         let mut kernel = Kernel::new(&case.layers, case.writable);
         check(case, Rules::Kernel, &mut kernel, Depth::EveryOp)
     });
+}
+
+#[test]
+fn the_core_in_memory_agrees_with_the_model() {
+    if skip(engine()) {
+        return;
+    }
+    run(case_count(500), cases(1..=5, LENGTH), |case| {
+        let storages = InMemory::new(&case.layers, case.writable);
+        let mut core = Core::new(Box::new(storages), case.writable);
+        check(case, Rules::Union, &mut core, Depth::EveryOp)
+    });
+}
+
+#[test]
+fn the_core_on_directories_agrees_with_the_model() {
+    if skip(engine().and_then(|()| root())) {
+        return;
+    }
+    run(case_count(200), cases(1..=5, LENGTH), |case| {
+        let storages = OnDirectories::new(&case.layers, case.writable);
+        let mut core = Core::new(Box::new(storages), case.writable);
+        check(case, Rules::Union, &mut core, Depth::EveryOp)
+    });
+}
+
+fn engine() -> Result<(), String> {
+    match overlay_tests::subject::core::READY {
+        true => Ok(()),
+        false => Err("the engine is not there yet".into()),
+    }
+}
+
+/// A generator whose paths never meet anything would let every test pass.
+#[test]
+fn generated_histories_reach_every_operation_and_errno() {
+    let reached = std::cell::RefCell::new(BTreeSet::new());
+    run(2000, cases(1..=5, LENGTH), |case| {
+        let mut model = Model::new(&case.layers, case.writable, Rules::Union);
+        for op in &case.ops {
+            let how = match model.apply(op) {
+                Outcome::Failed(errno) => Some(errno.raw_os_error()),
+                Outcome::Done
+                | Outcome::Bytes(_)
+                | Outcome::Names(_)
+                | Outcome::Entries(_)
+                | Outcome::Sight(_) => None,
+            };
+            let verb: String = format!("{op:?}")
+                .chars()
+                .take_while(|c| *c != ' ')
+                .collect();
+            reached.borrow_mut().insert((verb, how));
+        }
+        Ok(())
+    });
+    let reached = reached.into_inner();
+    let verbs: BTreeSet<&String> = reached.iter().map(|(verb, _)| verb).collect();
+    for verb in verbs {
+        assert!(
+            reached.contains(&(verb.clone(), None)),
+            "{verb} never succeeds"
+        );
+    }
+    let expected = [
+        ("Make", Errno::EXIST),
+        ("Make", Errno::NOENT),
+        ("Make", Errno::NOTDIR),
+        ("Make", Errno::PERM),
+        ("Make", Errno::ROFS),
+        ("Link", Errno::PERM),
+        ("Link", Errno::EXIST),
+        ("Unlink", Errno::ISDIR),
+        ("Unlink", Errno::ROFS),
+        ("Rmdir", Errno::NOTEMPTY),
+        ("Rmdir", Errno::NOTDIR),
+        ("Rename", Errno::XDEV),
+        ("Rename", Errno::INVAL),
+        ("Rename", Errno::NOTEMPTY),
+        ("Rename", Errno::ISDIR),
+        ("Rename", Errno::NOTDIR),
+        ("Rename", Errno::EXIST),
+        ("Write", Errno::ISDIR),
+        ("Write", Errno::LOOP),
+        ("Write", Errno::NXIO),
+        ("Write", Errno::ROFS),
+        ("Chmod", Errno::OPNOTSUPP),
+        ("SetXattr", Errno::EXIST),
+        ("SetXattr", Errno::NODATA),
+        ("SetXattr", Errno::PERM),
+        ("RemoveXattr", Errno::NODATA),
+        ("WriteHeld", Errno::BADF),
+        ("TruncateHeld", Errno::INVAL),
+    ];
+    for (verb, errno) in expected {
+        let found = reached.contains(&(verb.to_owned(), Some(errno.raw_os_error())));
+        assert!(found, "{verb} never fails with {errno}");
+    }
 }

@@ -25,6 +25,7 @@
 //!   are leaves: shard before slot, and neither is held over a system call
 //!   other than `close`.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ mod write;
 use descriptors::Descriptor;
 pub use descriptors::Descriptors;
 pub use node::DirNode;
-use node::{Branch, Reading};
+use node::{Branch, Reading, Xattrs};
 pub use upper::DirUpper;
 
 /// A directory of the host that is only read.
@@ -66,7 +67,7 @@ impl DirStorage {
     /// shine through, as on the kernel's overlayfs.
     pub fn open(path: &Path, descriptors: &Arc<Descriptors>) -> Result<Arc<DirStorage>> {
         let plain = sys::open::path(path, OFlags::PATH | OFlags::DIRECTORY)?;
-        if !sys::proc::works(std::os::fd::AsFd::as_fd(&plain))? {
+        if !sys::proc::works(plain.as_fd())? {
             return Err(NEEDS_PROC);
         }
         let (fd, reading) = match private_mount(&plain) {
@@ -76,7 +77,11 @@ impl DirStorage {
                 (plain, Reading::AskForNoAtime)
             }
         };
-        let branch = Arc::new(Branch::read_only(Arc::clone(descriptors), reading));
+        let branch = Arc::new(Branch::read_only(
+            Arc::clone(descriptors),
+            reading,
+            Xattrs::probe(fd.as_fd()),
+        ));
         Ok(Arc::new(DirStorage {
             root: DirNode::root(&branch, Descriptor::new(fd)),
         }))
@@ -92,8 +97,7 @@ impl Storage for DirStorage {
 const NEEDS_PROC: Error =
     Error::Unsupported("/proc is not mounted (or not this process'): mount proc on /proc first");
 
-fn private_mount(plain: &std::os::fd::OwnedFd) -> Result<std::os::fd::OwnedFd> {
-    use std::os::fd::AsFd;
+fn private_mount(plain: &OwnedFd) -> Result<OwnedFd> {
     let private = sys::mount::copy(plain.as_fd())?;
     sys::mount::set_read_only_no_atime(private.as_fd())?;
     Ok(private)

@@ -275,7 +275,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Outcome::Done => f.write_str("done"),
-            Outcome::Failed(errno) => write!(f, "{errno:?}"),
+            Outcome::Failed(errno) => write!(f, "{errno}"),
             Outcome::Bytes(bytes) => write!(f, "'{}'", bytes.escape_ascii()),
             Outcome::Names(names) => {
                 let names = names.iter().map(|name| name.escape_ascii().to_string());

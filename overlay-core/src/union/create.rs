@@ -74,11 +74,8 @@ impl Union {
         caller: &Caller,
         open: bool,
     ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
-        if kind == NewKind::CharDevice(0) {
-            return Err(Error::NotPermitted("this device would be a whiteout"));
-        }
-        let target = self.target()?;
         self.refuse_existing(parent, name)?;
+        let target = self.target()?;
         let dir = self.writable(parent, DataNeeded::All)?;
         let held = DirWrite::lock(&[parent])?;
         if held.is_removed(parent) {
@@ -89,6 +86,9 @@ impl Union {
             || written == Written::Nothing && self.lower_shows(parent, name, &held)?
         {
             return Err(Error::Exists);
+        }
+        if kind == NewKind::CharDevice(0) {
+            return Err(Error::NotPermitted("this device would be a whiteout"));
         }
         let heritage = self.inherit(target, parent, &**dir, kind, mode, caller, &held)?;
         let xattrs: Vec<(&[u8], &[u8])> = heritage
@@ -117,7 +117,7 @@ impl Union {
     }
 
     /// `EEXIST` before anything is copied up for nothing.
-    pub(super) fn refuse_existing(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
+    fn refuse_existing(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
         if parent.is_copied_up() {
             // Nothing to spare: the check under the lock comes at once.
             return Ok(());

@@ -17,11 +17,13 @@ impl Union {
     /// Errors: `EPERM` for a directory, `EEXIST`, `EROFS`, `ENOENT` if the
     /// object has no name any more. Source: `link(2)`.
     pub fn link(&self, inode: &Arc<Inode>, parent: &Arc<Inode>, name: &Name) -> Result<Entry> {
+        // Nothing is copied up for a link that cannot be.
+        if self.lookup(parent, name)?.is_some() {
+            return Err(Error::Exists);
+        }
         if inode.kind().is_dir() {
             return Err(Error::NotPermitted("a directory has one name"));
         }
-        self.target()?;
-        self.refuse_existing(parent, name)?;
         let node = self.writable(inode, DataNeeded::All)?;
         let dir = self.writable(parent, DataNeeded::All)?;
         let held = DirWrite::lock(&[parent])?;

@@ -13,29 +13,27 @@ use overlay_core::spec::{
     Access, Dir, Object, Op, Outcome, Path, Place, Presence, Rename, Seen, Sight, Slot, Stored,
 };
 use overlay_core::union::{Entry, Flow, Handle, Inode, OpenOptions};
-use overlay_core::{Attr, Caller, SetAttr, SetTime, Stack, Union};
+use overlay_core::{Attr, Caller, SetAttr, SetTime, Union};
 
 use super::Subject;
 use crate::load::sight_of;
 use crate::materialize::special;
 
+pub mod storages;
+
+use storages::Storages;
+
 type Result<T> = std::result::Result<T, Errno>;
 
-/// How a core subject reaches the storage that it stands on.
-pub trait Storages {
-    /// The stack as it is mounted, each time anew.
-    fn stack(&self) -> Stack;
-    /// See [`Subject::stored`].
-    fn stored(&self) -> Vec<Dir<Stored>>;
-    /// See [`Subject::litter`].
-    fn litter(&self) -> Vec<String>;
-}
+/// Whether the engine is there to be tested.
+pub const READY: bool = false;
 
 /// A union in this process.
 pub struct Core {
     storages: Box<dyn Storages>,
     writable: bool,
-    union: Arc<Union>,
+    /// `None` only between two mounts: they cannot share an upper directory.
+    union: Option<Arc<Union>>,
     held: BTreeMap<Slot, Held>,
 }
 
@@ -62,13 +60,13 @@ impl Core {
         Core {
             storages,
             writable,
-            union,
+            union: Some(union),
             held: BTreeMap::new(),
         }
     }
 
     fn try_apply(&mut self, op: &Op) -> Result<Outcome> {
-        let union = Arc::clone(&self.union);
+        let union = Arc::clone(self.union());
         match op {
             Op::Make {
                 at,
@@ -285,16 +283,22 @@ impl Core {
             Op::Close { slot } => drop(self.held.remove(slot).ok_or(Errno::BADF)?),
             Op::Remount => {
                 self.held.clear();
-                self.union = Union::new(self.storages.stack()).unwrap();
+                drop(union);
+                self.union = None;
+                self.union = Some(Union::new(self.storages.stack()).unwrap());
             }
         }
         Ok(Outcome::Done)
     }
 
+    fn union(&self) -> &Arc<Union> {
+        self.union.as_ref().unwrap()
+    }
+
     /// The object at `path` with its attributes.
     fn find(&self, path: &Path) -> Result<(Arc<Inode>, Attr)> {
-        let mut inode = self.union.root();
-        let mut attr = self.union.attr(&inode).map_err(errno)?;
+        let mut inode = self.union().root();
+        let mut attr = self.union().attr(&inode).map_err(errno)?;
         for name in &path.0 {
             (inode, attr) = self.child(&inode, name)?;
         }
@@ -311,7 +315,7 @@ impl Core {
             | FileKind::CharDevice
             | FileKind::BlockDevice => return Err(Errno::NOTDIR),
         }
-        let found = self.union.lookup(parent, name).map_err(errno)?;
+        let found = self.union().lookup(parent, name).map_err(errno)?;
         let Entry { inode, attr } = found.ok_or(Errno::NOENT)?;
         Ok((inode, attr))
     }
@@ -330,7 +334,7 @@ impl Core {
         let (inode, attr) = self.find(path)?;
         match attr.kind {
             FileKind::Regular => {
-                let handle = self.union.open(&inode, options).map_err(errno)?;
+                let handle = self.union().open(&inode, options).map_err(errno)?;
                 Ok((inode, handle))
             }
             FileKind::Directory => Err(Errno::ISDIR),
@@ -346,7 +350,7 @@ impl Core {
         let mut buf = vec![0; 16384];
         loop {
             let at = content.len() as u64;
-            match self.union.read(handle, &mut buf, at).map_err(errno)? {
+            match self.union().read(handle, &mut buf, at).map_err(errno)? {
                 0 => return Ok(content),
                 n => content.extend_from_slice(&buf[..n]),
             }
@@ -354,24 +358,24 @@ impl Core {
     }
 
     fn write(&self, handle: &Handle, offset: u64, data: &[u8]) -> Result<()> {
-        let written = self.union.write(handle, data, offset).map_err(errno)?;
+        let written = self.union().write(handle, data, offset).map_err(errno)?;
         assert_eq!(written, data.len(), "a short write");
         Ok(())
     }
 
     fn list(&self, inode: &Arc<Inode>) -> Result<Vec<(NameBuf, FileKind, u64)>> {
-        let dir = self.union.open_dir(inode).map_err(errno)?;
+        let dir = self.union().open_dir(inode).map_err(errno)?;
         let mut out = Vec::new();
         let mut each = |entry: overlay_core::union::DirEntry<'_>| {
             out.push((entry.name.to_owned(), entry.kind, entry.ino));
             Flow::Continue
         };
-        self.union.read_dir(&dir, 0, &mut each).map_err(errno)?;
+        self.union().read_dir(&dir, 0, &mut each).map_err(errno)?;
         Ok(out)
     }
 
     fn set(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<()> {
-        self.union.set_attr(inode, set).map(drop).map_err(errno)
+        self.union().set_attr(inode, set).map(drop).map_err(errno)
     }
 
     fn set_len(&self, inode: &Arc<Inode>, len: u64) -> Result<()> {
@@ -443,7 +447,7 @@ impl Core {
     ) -> std::result::Result<(), String> {
         let fail = |call: &str, errno: Errno| format!("{call} {path}: {errno}");
         let attr = self
-            .union
+            .union()
             .attr(inode)
             .map_err(errno)
             .map_err(|e| fail("attr", e))?;
@@ -455,7 +459,7 @@ impl Core {
                 Some(self.read(&handle).map_err(|e| fail("read", e))?)
             }
             FileKind::Symlink => {
-                let target = self.union.read_link(inode).map_err(errno);
+                let target = self.union().read_link(inode).map_err(errno);
                 Some(target.map_err(|e| fail("read_link", e))?)
             }
             FileKind::Directory => {
@@ -477,11 +481,11 @@ impl Core {
                 None
             }
         };
-        let names = self.union.xattr_names(inode).map_err(errno);
+        let names = self.union().xattr_names(inode).map_err(errno);
         let mut xattrs = BTreeMap::new();
         for name in names.map_err(|e| fail("xattr_names", e))? {
             if !name.starts_with(b"security.") {
-                let value = self.union.xattr(inode, &name).map_err(errno);
+                let value = self.union().xattr(inode, &name).map_err(errno);
                 xattrs.insert(name, value.map_err(|e| fail("xattr", e))?);
             }
         }
@@ -530,7 +534,7 @@ impl Subject for Core {
 
     fn look(&mut self) -> std::result::Result<Seen, String> {
         let mut seen = Seen::new();
-        self.look_into(&self.union.root(), Path::default(), &mut seen)?;
+        self.look_into(&self.union().root(), Path::default(), &mut seen)?;
         Ok(seen)
     }
 

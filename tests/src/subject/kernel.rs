@@ -1,14 +1,15 @@
 //! The kernel's own overlayfs: the reference.
 
 use std::ffi::CString;
-use std::os::unix::fs::FileTypeExt;
 
 use overlay_core::spec::{Dir, Op, Outcome, Seen, Stored};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::Subject;
 use super::posix::Posix;
+use crate::runner;
 use crate::scratch::Scratch;
+use crate::snapshot::EntryNumbers;
 use crate::sys;
 
 /// A mount of type `overlay` over layers of its own.
@@ -17,6 +18,8 @@ pub struct Kernel {
     /// `None` only while it is not mounted.
     mounted: Option<Posix>,
     writable: bool,
+    /// Whether something was linked since it was mounted.
+    linked: bool,
     scratch: Scratch,
 }
 
@@ -26,9 +29,7 @@ impl Kernel {
 
     /// Whether the kernel's overlayfs can be had here; a sentence if not.
     pub fn available() -> Result<(), String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("mounting the kernel's overlayfs needs root".into());
-        }
+        runner::root()?;
         sys::own_namespace().map_err(|errno| format!("no namespace for mounts: {errno}"))?;
         let empty = Dir::new(1, []);
         let probe = Kernel::try_new(&[empty.clone(), empty], true);
@@ -48,6 +49,7 @@ impl Kernel {
         let mut kernel = Kernel {
             mounted: None,
             writable,
+            linked: false,
             scratch: Scratch::new(layers),
         };
         kernel.mount()?;
@@ -82,8 +84,12 @@ impl Kernel {
 impl Subject for Kernel {
     fn apply(&mut self, op: &Op) -> Outcome {
         if *op != Op::Remount {
+            if let Op::Link { .. } = op {
+                self.linked = true;
+            }
             return self.mounted().apply(op);
         }
+        self.linked = false;
         // Without MNT_DETACH: what is still open would be a fault of ours.
         self.mounted = None;
         unmount(self.scratch.mount_point(), UnmountFlags::empty()).unwrap();
@@ -91,27 +97,25 @@ impl Subject for Kernel {
         Outcome::Done
     }
 
+    /// Difference D1: after a link of something copied up into a directory
+    /// that the kernel has listed before, it lists a stale `d_ino`.
     fn look(&mut self) -> Result<Seen, String> {
-        self.mounted().look()
+        let numbers = match self.linked {
+            true => EntryNumbers::DirectoriesOnly,
+            false => EntryNumbers::Exact,
+        };
+        self.mounted().look(numbers)
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
         self.scratch.load()
     }
 
-    /// The kernel keeps one whiteout for later, to link it where it is needed.
     fn litter(&self) -> Vec<String> {
         if !self.writable {
             return Vec::new();
         }
-        let entries = std::fs::read_dir(self.scratch.work().join("work")).unwrap();
-        let litter = entries.map(Result::unwrap).filter(|entry| {
-            let whiteout = entry.file_type().unwrap().is_char_device();
-            !(whiteout && entry.file_name().as_encoded_bytes().starts_with(b"#"))
-        });
-        litter
-            .map(|entry| entry.file_name().display().to_string())
-            .collect()
+        self.scratch.litter()
     }
 
     fn numbers_persist(&self) -> bool {

@@ -18,7 +18,7 @@ use rustix::fs::{
 use rustix::io::Result;
 
 use crate::materialize::times;
-use crate::snapshot;
+use crate::snapshot::{self, EntryNumbers};
 use crate::sys::{self, proc_path};
 
 /// The mounted tree, and what is held open in it.
@@ -40,8 +40,8 @@ impl Posix {
     }
 
     /// The whole tree; see [`snapshot::look`].
-    pub fn look(&self) -> std::result::Result<Seen, String> {
-        snapshot::look(self.root.as_fd())
+    pub fn look(&self, numbers: EntryNumbers) -> std::result::Result<Seen, String> {
+        snapshot::look(self.root.as_fd(), numbers)
     }
 
     /// Does one operation. [`Op::Remount`] is the owner's business.
@@ -73,6 +73,8 @@ impl Posix {
                 self.held.insert(*slot, file);
             }
             Op::Link { from, to } => {
+                // As a call with two paths does: the source counts first.
+                self.find(from)?;
                 let (from_dir, from) = self.locate(from)?;
                 let to_dir = self.parent(to)?;
                 let name = to.name.as_os_str();
@@ -238,7 +240,17 @@ impl Posix {
     }
 
     fn parent(&self, place: &Place) -> Result<OwnedFd> {
-        self.find(&place.parent)
+        self.directory(&place.parent)
+    }
+
+    fn directory(&self, path: &Path) -> Result<OwnedFd> {
+        let dir = self.find(path)?;
+        // Said here, not by the call that uses it: a call with two of them
+        // must fail for the first that is wrong.
+        if FileType::from_raw_mode(rustix::fs::fstat(&dir)?.st_mode) != FileType::Directory {
+            return Err(Errno::NOTDIR);
+        }
+        Ok(dir)
     }
 
     /// The directory of `path` and the name in it; `.` for the root.
@@ -246,7 +258,7 @@ impl Posix {
         match path.0.split_last() {
             None => Ok((self.root.try_clone().unwrap(), OsStr::new("."))),
             Some((name, parent)) => {
-                let dir = self.find(&Path(parent.to_vec()))?;
+                let dir = self.directory(&Path(parent.to_vec()))?;
                 Ok((dir, name.as_os_str()))
             }
         }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 
 use parking_lot::{RwLock, RwLockWriteGuard};
@@ -20,8 +21,32 @@ use crate::sys::{self, At, Object};
 pub(super) struct Branch {
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) reading: Reading,
+    pub(super) xattrs: Xattrs,
     /// `None` for a branch that is only read.
     writer: Option<Writer>,
+}
+
+/// How extended attributes are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Xattrs {
+    /// By `getxattrat(2)`.
+    At,
+    /// Through paths below `/proc/self/fd`.
+    Proc,
+}
+
+impl Xattrs {
+    /// Tries it on a directory. Anything but a value or none means that the
+    /// call is not there, or kept from us by a filter of system calls.
+    pub(super) fn probe(dir: BorrowedFd<'_>) -> Xattrs {
+        match sys::xattr::get_directory(dir, b"user.overlay.probe") {
+            Ok(_) => Xattrs::At,
+            Err(error) => {
+                tracing::debug!(%error, "no getxattrat: attributes are read through /proc");
+                Xattrs::Proc
+            }
+        }
+    }
 }
 
 /// How access times are kept as they are.
@@ -34,18 +59,28 @@ pub(super) enum Reading {
 }
 
 impl Branch {
-    pub(super) fn read_only(descriptors: Arc<Descriptors>, reading: Reading) -> Branch {
+    pub(super) fn read_only(
+        descriptors: Arc<Descriptors>,
+        reading: Reading,
+        xattrs: Xattrs,
+    ) -> Branch {
         Branch {
             descriptors,
             reading,
+            xattrs,
             writer: None,
         }
     }
 
-    pub(super) fn writable(descriptors: Arc<Descriptors>, writer: Writer) -> Branch {
+    pub(super) fn writable(
+        descriptors: Arc<Descriptors>,
+        writer: Writer,
+        xattrs: Xattrs,
+    ) -> Branch {
         Branch {
             descriptors,
             reading: Reading::LeavesNoTrace,
+            xattrs,
             writer: Some(writer),
         }
     }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::DirNode;
 use super::file::DirFile;
-use super::node::Reading;
+use super::node::{Reading, Xattrs};
 use crate::attr::{Attr, FileKind, StatFs};
 use crate::error::{Error, Result};
 use crate::layer::{Access, Found, Node, OpenFile, RawEntry};
@@ -66,7 +66,12 @@ impl Node for DirNode {
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
-        self.object(|object| sys::xattr::get(object, name))
+        let is_dir = self.kind().is_dir();
+        self.object(|object| match (self.branch().xattrs, object) {
+            (Xattrs::At, Object::Entry(at)) => sys::xattr::get_entry(at, name),
+            (Xattrs::At, Object::Held(fd)) if is_dir => sys::xattr::get_directory(fd, name),
+            (Xattrs::At | Xattrs::Proc, _) => sys::xattr::get(object, name),
+        })
     }
 
     fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {

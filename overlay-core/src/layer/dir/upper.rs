@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::node::{Branch, Place};
+use super::node::{Branch, Place, Xattrs};
 use super::{Descriptor, Descriptors, DirNode, NEEDS_PROC};
 use crate::attr::{FileKind, Owner};
 use crate::error::{Error, Result};
@@ -105,7 +105,11 @@ impl DirUpper {
         writer.probe()?;
         tracing::debug!(?writer, "opened an upper");
         let held = sys::open::directory(writer.work(), OFlags::PATH)?;
-        let branch = Arc::new(Branch::writable(Arc::clone(descriptors), writer));
+        let branch = Arc::new(Branch::writable(
+            Arc::clone(descriptors),
+            writer,
+            Xattrs::probe(root.as_fd()),
+        ));
         Ok(Arc::new(DirUpper {
             root: DirNode::root(&branch, Descriptor::new(root)),
             work: DirNode::root(&branch, Descriptor::new(held)),

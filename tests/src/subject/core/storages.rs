@@ -1,0 +1,121 @@
+//! What a core subject stands on: layers in memory, or in directories.
+
+use std::fmt;
+use std::sync::Arc;
+
+use overlay_core::Stack;
+use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
+use overlay_core::layer::mem::MemStorage;
+use overlay_core::layer::{Storage, WritableStorage};
+use overlay_core::spec::{Dir, Stored};
+
+use crate::scratch::Scratch;
+use crate::{load, materialize};
+
+/// How a core subject reaches the storage that it stands on.
+pub trait Storages: fmt::Debug {
+    /// The stack as it is mounted, each time anew.
+    fn stack(&self) -> Stack;
+    /// See [`Subject::stored`](crate::Subject::stored).
+    fn stored(&self) -> Vec<Dir<Stored>>;
+    /// See [`Subject::litter`](crate::Subject::litter).
+    fn litter(&self) -> Vec<String>;
+}
+
+/// Layers in memory.
+#[derive(Debug)]
+pub struct InMemory {
+    layers: Vec<Arc<MemStorage>>,
+    writable: bool,
+}
+
+impl InMemory {
+    /// Stores `layers`, given top first.
+    pub fn new(layers: &[Dir<Stored>], writable: bool) -> InMemory {
+        let store = |layer: &Dir<Stored>| {
+            let storage = MemStorage::new();
+            materialize::in_storage(&*WritableStorage::root(&*storage), layer);
+            storage
+        };
+        InMemory {
+            layers: layers.iter().map(store).collect(),
+            writable,
+        }
+    }
+}
+
+impl Storages for InMemory {
+    fn stack(&self) -> Stack {
+        let mut layers = self.layers.iter().cloned();
+        let stack = match (self.writable, layers.len()) {
+            (true, 1..) => Stack::new().upper(layers.next().unwrap()),
+            (true | false, _) => Stack::new(),
+        };
+        layers.fold(stack, |stack, layer| stack.lower(layer))
+    }
+
+    fn stored(&self) -> Vec<Dir<Stored>> {
+        let layers = self.layers.iter().enumerate();
+        layers
+            .map(|(index, layer)| load::from_storage(&*Storage::root(&**layer), index))
+            .collect()
+    }
+
+    /// A work area in memory has no names that could be left behind.
+    fn litter(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Layers in directories of the host.
+#[derive(Debug)]
+pub struct OnDirectories {
+    scratch: Scratch,
+    layers: usize,
+    writable: bool,
+}
+
+impl OnDirectories {
+    /// Stores `layers`, given top first.
+    pub fn new(layers: &[Dir<Stored>], writable: bool) -> OnDirectories {
+        OnDirectories {
+            scratch: Scratch::new(layers),
+            layers: layers.len(),
+            writable,
+        }
+    }
+
+    /// Where they lie.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+}
+
+impl Storages for OnDirectories {
+    fn stack(&self) -> Stack {
+        let budget = Descriptors::new(16);
+        let lowers = usize::from(self.writable)..self.layers;
+        let stack = match self.writable {
+            true => {
+                let (upper, work) = (self.scratch.layer(0), self.scratch.work());
+                Stack::new().upper(DirUpper::open(&upper, &work, &budget).unwrap())
+            }
+            false => Stack::new(),
+        };
+        lowers.fold(stack, |stack, index| {
+            let lower = DirStorage::open(&self.scratch.layer(index), &budget).unwrap();
+            stack.lower(lower)
+        })
+    }
+
+    fn stored(&self) -> Vec<Dir<Stored>> {
+        self.scratch.load()
+    }
+
+    fn litter(&self) -> Vec<String> {
+        match self.writable {
+            true => self.scratch.litter(),
+            false => Vec::new(),
+        }
+    }
+}

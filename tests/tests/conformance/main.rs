@@ -1,0 +1,22 @@
+//! The storage backends, held to the words of `overlay_core::layer`.
+//!
+//! Sentences that both must keep are written once, in `contract!`; those that
+//! only make sense on a host's filesystem are in `budget`, `hostile`, `lower`
+//! and `upper`.
+
+#![allow(clippy::unwrap_used)]
+
+mod budget;
+mod create;
+mod data;
+mod entry;
+mod held;
+mod hostile;
+mod lower;
+mod remove;
+mod rename;
+mod set;
+mod staged;
+mod threads;
+mod upper;
+mod xattr;
