@@ -18,3 +18,9 @@ pub use mount::{
     Mount, MountError, MountFlag, MountHandle, MountOptions, Unmounted, Unmounter, Users,
     check_fuse,
 };
+
+/// The examples of the README are compiled, and run where they can.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
