@@ -46,9 +46,9 @@ chroot "$mnt" git -c safe.directory='*' clone --quiet /root/origin.git /root/clo
 chroot "$mnt" git -c safe.directory='*' -C /root/clone status --short | head -3
 
 say "cargo build"
-cargo new --quiet --vcs none "$mnt/root/crate"
-cargo build --quiet --manifest-path "$mnt/root/crate/Cargo.toml"
-"$mnt/root/crate/target/debug/crate"
+cargo new --quiet --vcs none "$mnt/root/sample"
+cargo build --quiet --manifest-path "$mnt/root/sample/Cargo.toml"
+"$mnt/root/sample/target/debug/sample"
 
 say "rm -rf of lower trees"
 rm -rf "$mnt/usr/share/doc" "$mnt/usr/share/man" "$mnt/var/lib/apt/lists"

@@ -151,6 +151,20 @@ pub fn root_or_skip(what: &str) -> bool {
     root
 }
 
+/// The id of ACL entries that have none.
+pub const NO_ID: u32 = u32::MAX;
+
+/// An ACL attribute of these entries: tag, permissions, id.
+pub fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut acl = 2_u32.to_le_bytes().to_vec();
+    for (tag, bits, id) in entries {
+        acl.extend(tag.to_le_bytes());
+        acl.extend(bits.to_le_bytes());
+        acl.extend(id.to_le_bytes());
+    }
+    acl
+}
+
 /// A plain new object of this process' owner.
 pub fn new(kind: NewKind<'_>, mode: u32) -> New<'_> {
     New {
@@ -186,7 +200,11 @@ pub fn write(dir: &dyn WritableNode, called: &str, bytes: &[u8]) -> Arc<dyn Writ
 
 /// Makes an object of any kind.
 pub fn make(dir: &dyn WritableNode, called: &str, kind: NewKind<'_>) -> Arc<dyn WritableNode> {
-    dir.create(name(called), &new(kind, 0o644)).unwrap().node
+    let mode = match kind.file_kind().is_dir() {
+        true => 0o755,
+        false => 0o644,
+    };
+    dir.create(name(called), &new(kind, mode)).unwrap().node
 }
 
 /// Writes bytes at the beginning of a file.

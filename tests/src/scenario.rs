@@ -61,17 +61,15 @@ fn run(layers: &[&str], steps: &[&str], writable: bool, kernel_too: KernelToo) {
         assert_eq!(found, expected, "the model, at: {step}\n{case}");
     }
     let fail = |subject: &str, message: String| panic!("{subject}\n{case}{message}");
-    if crate::subject::core::READY {
-        let storages = InMemory::new(&case.layers, writable);
+    let storages = InMemory::new(&case.layers, writable);
+    let mut core = Core::new(Box::new(storages), writable);
+    check(&case, Rules::Union, &mut core, Depth::EveryOp)
+        .unwrap_or_else(|message| fail("core in memory", message));
+    if !runner::skip(runner::root()) {
+        let storages = OnDirectories::new(&case.layers, writable);
         let mut core = Core::new(Box::new(storages), writable);
         check(&case, Rules::Union, &mut core, Depth::EveryOp)
-            .unwrap_or_else(|message| fail("core in memory", message));
-        if !runner::skip(runner::root()) {
-            let storages = OnDirectories::new(&case.layers, writable);
-            let mut core = Core::new(Box::new(storages), writable);
-            check(&case, Rules::Union, &mut core, Depth::EveryOp)
-                .unwrap_or_else(|message| fail("core on directories", message));
-        }
+            .unwrap_or_else(|message| fail("core on directories", message));
     }
     if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
         let mut kernel = Kernel::new(&case.layers, writable);

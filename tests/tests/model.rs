@@ -30,9 +30,6 @@ fn the_model_agrees_with_the_kernels_overlayfs() {
 
 #[test]
 fn the_core_in_memory_agrees_with_the_model() {
-    if skip(engine()) {
-        return;
-    }
     run(case_count(500), cases(1..=5, LENGTH), |case| {
         let storages = InMemory::new(&case.layers, case.writable);
         let mut core = Core::new(Box::new(storages), case.writable);
@@ -42,7 +39,7 @@ fn the_core_in_memory_agrees_with_the_model() {
 
 #[test]
 fn the_core_on_directories_agrees_with_the_model() {
-    if skip(engine().and_then(|()| root())) {
+    if skip(root()) {
         return;
     }
     run(case_count(200), cases(1..=5, LENGTH), |case| {
@@ -50,13 +47,6 @@ fn the_core_on_directories_agrees_with_the_model() {
         let mut core = Core::new(Box::new(storages), case.writable);
         check(case, Rules::Union, &mut core, Depth::EveryOp)
     });
-}
-
-fn engine() -> Result<(), String> {
-    match overlay_tests::subject::core::READY {
-        true => Ok(()),
-        false => Err("the engine is not there yet".into()),
-    }
 }
 
 /// A generator whose paths never meet anything would let every test pass.

@@ -4,7 +4,7 @@
 //! It behaves as a Linux filesystem mounted `noatime` would: hard links, times
 //! of parents, removed objects that live on while a node names them, sparse
 //! files, all modes of rename. What it does not do: permissions (a branch is
-//! the union's own), quotas, and the coupling of ACL attributes with modes.
+//! the union's own) and quotas.
 //!
 //! Locks: one per storage, `Shared.tree`, a leaf. Nothing calls out under it.
 
@@ -20,6 +20,7 @@ use crate::layer::{
 };
 use crate::name::Name;
 
+mod acl;
 mod file;
 mod node;
 mod pages;

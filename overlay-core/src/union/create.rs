@@ -74,8 +74,15 @@ impl Union {
         caller: &Caller,
         open: bool,
     ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
-        self.refuse_existing(parent, name)?;
+        let would_hide = kind == NewKind::CharDevice(0);
+        // Nothing is copied up for an object that cannot be.
+        if (would_hide || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
+            return Err(Error::Exists);
+        }
         let target = self.target()?;
+        if would_hide {
+            return Err(Error::NotPermitted("this device would be a whiteout"));
+        }
         let dir = self.writable(parent, DataNeeded::All)?;
         let held = DirWrite::lock(&[parent])?;
         if held.is_removed(parent) {
@@ -86,9 +93,6 @@ impl Union {
             || written == Written::Nothing && self.lower_shows(parent, name, &held)?
         {
             return Err(Error::Exists);
-        }
-        if kind == NewKind::CharDevice(0) {
-            return Err(Error::NotPermitted("this device would be a whiteout"));
         }
         let heritage = self.inherit(target, parent, &**dir, kind, mode, caller, &held)?;
         let xattrs: Vec<(&[u8], &[u8])> = heritage
@@ -114,18 +118,6 @@ impl Union {
         };
         let entry = self.resolve(parent, name, &held)?.ok_or(Error::Stale)?;
         Ok((entry, file))
-    }
-
-    /// `EEXIST` before anything is copied up for nothing.
-    fn refuse_existing(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
-        if parent.is_copied_up() {
-            // Nothing to spare: the check under the lock comes at once.
-            return Ok(());
-        }
-        match self.lookup(parent, name)? {
-            Some(_) => Err(Error::Exists),
-            None => Ok(()),
-        }
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -21,6 +21,7 @@ impl Union {
         if self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
         }
+        self.target()?;
         if inode.kind().is_dir() {
             return Err(Error::NotPermitted("a directory has one name"));
         }

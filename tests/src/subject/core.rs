@@ -25,9 +25,6 @@ use storages::Storages;
 
 type Result<T> = std::result::Result<T, Errno>;
 
-/// Whether the engine is there to be tested.
-pub const READY: bool = false;
-
 /// A union in this process.
 pub struct Core {
     storages: Box<dyn Storages>,

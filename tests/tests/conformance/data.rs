@@ -105,7 +105,12 @@ contract! {
         file.allocate(0, 0, 20_000).unwrap();
         assert_eq!(file.attr().unwrap().size, 20_000);
         file.allocate(PUNCH_HOLE | KEEP_SIZE, 100, 8092).unwrap();
-        file.allocate(ZERO_RANGE, 9000, 100).unwrap();
+        if let Err(error) = file.allocate(ZERO_RANGE, 9000, 100) {
+            // As tmpfs: then nothing has changed.
+            assert_eq!(error.errno(), Errno::OPNOTSUPP);
+            eprintln!("SKIPPED in part: no FALLOC_FL_ZERO_RANGE here");
+            file.write_at(&[0; 100], 9000).unwrap();
+        }
         let seen = bytes(&*file);
         assert!(seen[..100].iter().all(|byte| *byte == 7));
         assert!(seen[100..8192].iter().all(|byte| *byte == 0));

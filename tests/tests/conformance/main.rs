@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod acl;
 mod budget;
 mod create;
 mod data;
@@ -17,6 +18,7 @@ mod remove;
 mod rename;
 mod set;
 mod staged;
+mod system;
 mod threads;
 mod upper;
 mod xattr;

@@ -1,7 +1,7 @@
 //! Removing names.
 
 use overlay_core::Errno;
-use overlay_core::layer::Removal;
+use overlay_core::layer::{Removal, RenameMode};
 use overlay_tests::conformance::*;
 use overlay_tests::contract;
 

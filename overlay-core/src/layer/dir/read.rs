@@ -36,7 +36,8 @@ impl Node for DirNode {
     fn entries(&self, each: &mut dyn FnMut(RawEntry<'_>) -> ControlFlow<()>) -> Result<()> {
         let dir = self.directory()?;
         let listing = self.open_quietly(OFlags::RDONLY, |flags| {
-            sys::open::directory(dir.fd(), flags)
+            let descriptors = &self.branch().descriptors;
+            descriptors.with_room(|| sys::open::directory(dir.fd(), flags))
         })?;
         sys::dir::entries(listing.as_fd(), each)
     }

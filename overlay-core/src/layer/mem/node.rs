@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::acl;
 use super::file::MemFile;
 use super::pages::{MAX, PAGE};
 use super::tree::{Body, Inode, Tree};
@@ -66,8 +67,9 @@ impl MemNode {
         let Some(ino) = tree.child(self.ino, name)? else {
             return Ok(None);
         };
+        let attr = tree.attr(ino, self.shared.dev)?;
         let node = MemNode::new(&self.shared, &tree, ino, self.face)?;
-        Ok(Some((node, tree.attr(ino, self.shared.dev)?)))
+        Ok(Some((node, attr)))
     }
 
     fn changing(&self) -> Result<parking_lot::RwLockWriteGuard<'_, Tree>> {
@@ -78,6 +80,7 @@ impl MemNode {
     }
 }
 
+/// Takes the tree's lock: so no node is dropped by whoever holds it.
 impl Drop for MemNode {
     fn drop(&mut self) {
         let last = {
@@ -198,10 +201,9 @@ impl WritableNode for MemNode {
     fn create(&self, name: &Name, new: &New<'_>) -> Result<Found<dyn WritableNode>> {
         let mut tree = self.changing()?;
         let ino = tree.create(self.ino, name, new)?;
-        Ok(Found {
-            node: MemNode::new(&self.shared, &tree, ino, self.face)?,
-            attr: tree.attr(ino, self.shared.dev)?,
-        })
+        let attr = tree.attr(ino, self.shared.dev)?;
+        let node = MemNode::new(&self.shared, &tree, ino, self.face)?;
+        Ok(Found { node, attr })
     }
 
     fn link(&self, name: &Name, node: &dyn WritableNode, mode: RenameMode) -> Result<()> {
@@ -256,7 +258,10 @@ impl WritableNode for MemNode {
                 | FileKind::Fifo
                 | FileKind::Socket
                 | FileKind::CharDevice
-                | FileKind::BlockDevice => inode.mode = mode & 0o7777,
+                | FileKind::BlockDevice => {
+                    inode.mode = mode & 0o7777;
+                    acl::follow_mode(inode);
+                }
             }
         }
         let now = Timestamp::now();
@@ -282,7 +287,12 @@ impl WritableNode for MemNode {
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         let mut tree = self.changing()?;
         let inode = tree.get_mut(self.ino)?;
-        inode.xattrs.remove(name).ok_or(Error::NoAttribute)?;
+        match inode.xattrs.remove(name) {
+            Some(_) => {}
+            // To have no ACL but the mode is to have none: `vfs_remove_acl`.
+            None if matches!(name, acl::ACCESS | acl::DEFAULT) => {}
+            None => return Err(Error::NoAttribute),
+        }
         inode.ctime = Timestamp::now();
         Ok(())
     }
@@ -344,6 +354,11 @@ pub(super) fn set_xattr(
     }
     if is_user && !matches!(inode.body, Body::File(_) | Body::Directory { .. }) {
         return Err(Error::NotPermitted("user attributes on a special file"));
+    }
+    match name {
+        acl::ACCESS => return acl::set_access(inode, value),
+        acl::DEFAULT => return acl::set_default(inode, value),
+        _ => {}
     }
     match (how, inode.xattrs.contains_key(name)) {
         (SetXattr::Create, true) => Err(Error::Exists),

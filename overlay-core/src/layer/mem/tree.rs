@@ -360,6 +360,12 @@ impl Tree {
                 return Err(error);
             }
         }
+        if !new.xattrs.is_empty() {
+            // An access ACL sets the mode; the mode asked for has the last word.
+            let inode = self.get_mut(ino)?;
+            inode.mode = mode & 0o7777;
+            super::acl::follow_mode(inode);
+        }
         Ok(ino)
     }
 
