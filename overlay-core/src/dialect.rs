@@ -68,6 +68,15 @@ impl Dialect {
         }
     }
 
+    /// Whether what this object shows lies elsewhere on the branches below: a
+    /// directory that was renamed (`redirect`), a file without its own data
+    /// (`metacopy`).
+    pub fn points_below(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
+        match self {
+            Dialect::Overlay(namespace) => namespace.points_below(node, attr),
+        }
+    }
+
     /// The attribute that makes a directory opaque: name and value.
     pub fn opaque_mark(self) -> (&'static [u8], &'static [u8]) {
         match self {

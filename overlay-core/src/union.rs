@@ -181,4 +181,15 @@ impl Union {
     fn may_hold_file_whiteouts(&self, part: &LowerDir) -> bool {
         self.file_whiteout_branches.contains(&part.branch)
     }
+
+    /// Whether anything can lie below what the writable branch stores.
+    fn has_lowers(&self) -> bool {
+        self.stack.branches().len() > 1
+    }
+
+    /// Whether a branch has none below it.
+    fn is_bottom(&self, id: BranchId) -> bool {
+        let bottom = self.stack.branches().last();
+        bottom.is_some_and(|branch| branch.id == id)
+    }
 }

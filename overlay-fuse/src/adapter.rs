@@ -12,23 +12,22 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType,
-    Filesystem, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
-    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
+    FopenFlags, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
+    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use overlay_core::layer::{NewKind, SyncWhat};
 use overlay_core::union::{Entry, Handle};
-use overlay_core::{Caller, Owner, Result, SetAttr, Union};
+use overlay_core::{Caller, Owner, SetAttr, Union};
 
-use crate::answer::{Asked, answer, asked};
-use crate::convert::{
-    LIFETIME, bare_attr, file_attr, new_node, rename_mode, seek_to, set_time, set_xattr,
-};
+use crate::answer::{answer, asked};
+use crate::convert::{LIFETIME, file_attr, new_node, rename_mode, seek_to, set_time, set_xattr};
 use crate::handles::Handles;
 use crate::listing::Listing;
 
+mod reply;
 mod verbs;
 
 /// What we ask of the kernel, as far as it has it.
@@ -114,51 +113,6 @@ fn sync_what(data_only: bool) -> SyncWhat {
     }
 }
 
-fn reply_entry(reply: ReplyEntry, asked: Asked, work: impl FnOnce() -> Result<Known>) {
-    match answer(asked, work) {
-        Ok(known) => {
-            reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
-        }
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_attr(reply: ReplyAttr, asked: Asked, work: impl FnOnce() -> Result<FileAttr>) {
-    match answer(asked, work) {
-        Ok(attr) => reply.attr(&LIFETIME, &attr),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_empty(reply: ReplyEmpty, asked: Asked, work: impl FnOnce() -> Result<()>) {
-    match answer(asked, work) {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn reply_opened(
-    reply: ReplyOpen,
-    asked: Asked,
-    flags: FopenFlags,
-    work: impl FnOnce() -> Result<u64>,
-) {
-    match answer(asked, work) {
-        Ok(number) => reply.opened(FileHandle(number), flags),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-/// Room 0 asks for the size only (`getxattr(2)`, `listxattr(2)`).
-fn reply_xattr(reply: ReplyXattr, asked: Asked, room: u32, work: impl FnOnce() -> Result<Vec<u8>>) {
-    match answer(asked, work) {
-        Ok(value) if room == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() <= room as usize => reply.data(&value),
-        Ok(_) => reply.error(Errno::ERANGE),
-        Err(errno) => reply.error(errno),
-    }
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let refused = |_| io::Error::other("the kernel's FUSE is too old");
@@ -173,17 +127,9 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match answer(asked("lookup", parent), || self.look_up(parent, name)) {
-            Ok(Some(known)) => {
-                reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
-            }
-            // Inode 0 with a lifetime: the kernel remembers that it is missing.
-            Ok(None) => {
-                let missing = bare_attr(0, FileType::RegularFile);
-                reply.entry(&LIFETIME, &missing, Generation(0));
-            }
-            Err(errno) => reply.error(errno),
-        }
+        reply::entry_or_none(reply, asked("lookup", parent), || {
+            self.look_up(parent, name)
+        });
     }
 
     // fuser hands a BATCH_FORGET over piece by piece.
@@ -192,7 +138,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply_attr(reply, asked("getattr", ino), || self.attr(ino));
+        reply::attr(reply, asked("getattr", ino), || self.attr(ino));
     }
 
     fn setattr(
@@ -221,14 +167,11 @@ impl Filesystem for Adapter {
             atime: atime.map(set_time),
             mtime: mtime.map(set_time),
         };
-        reply_attr(reply, asked("setattr", ino), || self.set_attr(ino, &set));
+        reply::attr(reply, asked("setattr", ino), || self.set_attr(ino, &set));
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match answer(asked("readlink", ino), || self.read_link(ino)) {
-            Ok(target) => reply.data(&target),
-            Err(errno) => reply.error(errno),
-        }
+        reply::data(reply, asked("readlink", ino), || self.read_link(ino));
     }
 
     fn mknod(
@@ -242,7 +185,7 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let caller = caller(request, umask);
-        reply_entry(reply, asked("mknod", parent), || {
+        reply::entry(reply, asked("mknod", parent), || {
             self.make(parent, name, new_node(mode, rdev)?, mode, &caller)
         });
     }
@@ -257,7 +200,7 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let caller = caller(request, umask);
-        reply_entry(reply, asked("mkdir", parent), || {
+        reply::entry(reply, asked("mkdir", parent), || {
             self.make(parent, name, NewKind::Directory, mode, &caller)
         });
     }
@@ -272,21 +215,21 @@ impl Filesystem for Adapter {
     ) {
         let caller = caller(request, 0);
         let kind = NewKind::Symlink(target.as_os_str().as_bytes());
-        reply_entry(reply, asked("symlink", parent), || {
+        reply::entry(reply, asked("symlink", parent), || {
             self.make(parent, name, kind, 0o777, &caller)
         });
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        reply_entry(reply, asked("link", ino), || self.link(ino, parent, name));
+        reply::entry(reply, asked("link", ino), || self.link(ino, parent, name));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(reply, asked("unlink", parent), || self.unlink(parent, name));
+        reply::empty(reply, asked("unlink", parent), || self.unlink(parent, name));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(reply, asked("rmdir", parent), || self.rmdir(parent, name));
+        reply::empty(reply, asked("rmdir", parent), || self.rmdir(parent, name));
     }
 
     fn rename(
@@ -299,7 +242,7 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, asked("rename", parent), || {
+        reply::empty(reply, asked("rename", parent), || {
             self.rename((parent, name), (new_parent, new_name), rename_mode(flags)?)
         });
     }
@@ -315,24 +258,15 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let caller = caller(request, umask);
-        match answer(asked("create", parent), || {
+        reply::created(reply, asked("create", parent), OPENED, || {
             self.create(parent, name, mode, &caller)
-        }) {
-            Ok((known, number)) => reply.created(
-                &known.attr_ttl,
-                &known.attr,
-                Generation(0),
-                FileHandle(number),
-                OPENED,
-            ),
-            Err(errno) => reply.error(errno),
-        }
+        });
     }
 
     // O_APPEND and O_DIRECT are the kernel's business: it sends offsets, and
     // bypasses its own cache.
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        reply_opened(reply, asked("open", ino), OPENED, || {
+        reply::opened(reply, asked("open", ino), OPENED, || {
             self.open(ino, flags, request.uid())
         });
     }
@@ -401,20 +335,20 @@ impl Filesystem for Adapter {
         _: bool,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, asked("release", ino), || {
+        reply::empty(reply, asked("release", ino), || {
             self.files.remove(fh.0).map(drop)
         });
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        reply_empty(reply, asked("fsync", ino), || {
+        reply::empty(reply, asked("fsync", ino), || {
             let file = self.files.get(fh.0)?;
             self.union.sync_file(&file, sync_what(data_only))
         });
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply_opened(reply, asked("opendir", ino), FopenFlags::empty(), || {
+        reply::opened(reply, asked("opendir", ino), FopenFlags::empty(), || {
             let listing = Listing::open(&self.union, self.inode(ino)?)?;
             Ok(self.listings.insert(listing))
         });
@@ -462,13 +396,13 @@ impl Filesystem for Adapter {
         _: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, asked("releasedir", ino), || {
+        reply::empty(reply, asked("releasedir", ino), || {
             self.listings.remove(fh.0).map(drop)
         });
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
-        reply_empty(reply, asked("fsyncdir", ino), || {
+        reply::empty(reply, asked("fsyncdir", ino), || {
             self.union.sync_dir(self.listings.get(fh.0)?.inode())
         });
     }
@@ -492,7 +426,7 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, asked("setxattr", ino), || {
+        reply::empty(reply, asked("setxattr", ino), || {
             let how = set_xattr(flags)?;
             self.union
                 .set_xattr(&self.inode(ino)?, name.as_bytes(), value, how)
@@ -500,19 +434,19 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
-        reply_xattr(reply, asked("getxattr", ino), room, || {
+        reply::xattr(reply, asked("getxattr", ino), room, || {
             self.union.xattr(&self.inode(ino)?, name.as_bytes())
         });
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
-        reply_xattr(reply, asked("listxattr", ino), room, || {
+        reply::xattr(reply, asked("listxattr", ino), room, || {
             self.xattr_names(ino)
         });
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(reply, asked("removexattr", ino), || {
+        reply::empty(reply, asked("removexattr", ino), || {
             self.union.remove_xattr(&self.inode(ino)?, name.as_bytes())
         });
     }
@@ -560,7 +494,7 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, asked("fallocate", ino), || {
+        reply::empty(reply, asked("fallocate", ino), || {
             let file = self.files.get(fh.0)?;
             self.union.allocate(&file, mode as u32, offset, len)
         });

@@ -1,4 +1,4 @@
-//! The command `ufsmount`: words in, a mount or one sentence out.
+//! The commands: words in, a mount or one sentence out.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,8 +13,10 @@ mod daemon;
 mod escape;
 mod plan;
 mod serve;
+mod ufs;
 
 pub use plan::{Plan, UsageError};
+pub use ufs::ufs;
 
 /// What `--help` says below the options.
 const OPTIONS_HELP: &str = "\
@@ -96,7 +98,7 @@ pub(crate) fn fail(program: &str, sentence: &str) -> ExitCode {
 fn run(args: &[OsString]) -> Result<(), String> {
     let parsed = match Args::try_parse_from(args) {
         Ok(parsed) => parsed,
-        Err(error) => return usage(&error),
+        Err(error) => return usage("ufsmount", &error),
     };
     let detached = parsed.detached;
     let plan = parsed.plan().map_err(|error| error.to_string())?;
@@ -110,15 +112,18 @@ fn run(args: &[OsString]) -> Result<(), String> {
 }
 
 /// `--help` and `--version` are no errors; of all else, clap's first line.
-fn usage(error: &clap::Error) -> Result<(), String> {
+fn usage(program: &str, error: &clap::Error) -> Result<(), String> {
     let kind = error.kind();
     if kind == ErrorKind::DisplayHelp || kind == ErrorKind::DisplayVersion {
         return error.print().map_err(|error| error.to_string());
     }
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Err(format!("what to do? See {program} --help"));
+    }
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
-    Err(format!("{line}: see ufsmount --help"))
+    Err(format!("{line}: see {program} --help"))
 }
 
 /// Whether the log on the standard error may have colours.

@@ -9,6 +9,7 @@ mod adapter;
 mod answer;
 pub mod cli;
 mod convert;
+pub mod demo;
 mod handles;
 mod listing;
 mod mount;
@@ -17,3 +18,9 @@ pub use mount::{
     Mount, MountError, MountFlag, MountHandle, MountOptions, Unmounted, Unmounter, Users,
     check_fuse,
 };
+
+/// The examples of the README are compiled, and run where they can.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

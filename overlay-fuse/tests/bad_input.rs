@@ -253,6 +253,25 @@ fn a_busy_mount_point_is_refused() {
 }
 
 #[test]
+fn a_mount_that_has_lost_its_server_is_named_as_such() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let mounted = scene.mount_all();
+    let pid = rustix::process::Pid::from_raw(common::server(&scene).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    common::eventually("dead", || {
+        fs::metadata(&mounted.point).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN))
+    });
+    let sentence = refused(&scene.run(["l", "u", "m"]));
+    assert!(sentence.contains("mount point \"m\" is a mount whose server is gone: unmount it"));
+    drop(mounted);
+    // The locks died with the server.
+    drop(scene.mount_all());
+}
+
+#[test]
 fn bad_words_are_refused() {
     let scene = Scene::new();
     refuses(&scene, "", &["are needed", "MOUNTPOINT"]);

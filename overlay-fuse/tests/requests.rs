@@ -174,6 +174,32 @@ fn times_before_1970_are_kept_to_the_nanosecond() {
 }
 
 #[test]
+fn the_earliest_and_the_latest_time_do_no_harm() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let mounted = scene.mount_all();
+    for (tv_sec, tv_nsec) in [
+        (i64::MIN, 1),
+        (i64::MIN, 0),
+        (i64::MAX, 999_999_999),
+        (0, 0),
+    ] {
+        let time = Timespec { tv_sec, tv_nsec };
+        let times = Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        let path = mounted.at("file");
+        // What the filesystem below makes of it is its own.
+        rustix::fs::utimensat(CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
+        fs::metadata(&path).unwrap();
+    }
+    assert_eq!(fs::metadata(mounted.at("file")).unwrap().mtime(), 0);
+}
+
+#[test]
 fn statfs_shows_the_upper_filesystem() {
     if !can_mount() {
         return;

@@ -21,7 +21,7 @@ start=$(date +%s.%N)
 found=$(find "$scratch/mnt" -type f -size -1 -printf '%i\n' | wc -l)
 say "$found files in $(echo "$(date +%s.%N) - $start" | bc) s"
 [ "$found" = "$count" ] || fail "$found files of $count"
-pid=$(pgrep -f "ufsmount $scratch/lower" | head -1)
+pid=$(pgrep -f "ufsmount --detached $scratch/lower")
 say "server: $(grep -E 'VmRSS' /proc/"$pid"/status), $(ls /proc/"$pid"/fd | wc -l) descriptors, limit $(awk '/open files/ {print $4}' /proc/"$pid"/limits)"
 say "rm -rf of a part"
 rm -rf "$scratch/mnt/0"

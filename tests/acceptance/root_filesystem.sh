@@ -59,7 +59,7 @@ mkdir -p "$mnt/usr/share/doc/new"
 umount "$mnt/proc" "$mnt/dev"
 manifest "$mnt" >"$scratch/live"
 umount "$mnt"
-while pgrep -f "ufsmount $lowers" >/dev/null; do sleep 0.1; done
+while pgrep -f "ufsmount --detached $lowers" >/dev/null; do sleep 0.1; done
 
 for lower in usr var rest; do
     manifest "$scratch/$lower" >"$scratch/$lower.after"
@@ -69,7 +69,7 @@ done
 mount_ours
 manifest "$mnt" >"$scratch/remounted"
 umount "$mnt"
-while pgrep -f "ufsmount $lowers" >/dev/null; do sleep 0.1; done
+while pgrep -f "ufsmount --detached $lowers" >/dev/null; do sleep 0.1; done
 same "$scratch/live" "$scratch/remounted" "the mount and the remount"
 
 say "the kernel over our upper, then we over the kernel's"

@@ -79,6 +79,24 @@ impl Namespace {
         })
     }
 
+    pub(super) fn points_below(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
+        let mark: &[u8] = match (self, attr.kind) {
+            (Namespace::Trusted, FileKind::Directory) => b"trusted.overlay.redirect",
+            (Namespace::User, FileKind::Directory) => b"user.overlay.redirect",
+            (Namespace::Trusted, FileKind::Regular) => b"trusted.overlay.metacopy",
+            (Namespace::User, FileKind::Regular) => b"user.overlay.metacopy",
+            (
+                _,
+                FileKind::Symlink
+                | FileKind::Fifo
+                | FileKind::Socket
+                | FileKind::CharDevice
+                | FileKind::BlockDevice,
+            ) => return Ok(false),
+        };
+        Ok(node.xattr(mark)?.is_some())
+    }
+
     pub(super) fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
         Ok(node.xattr(self.whiteout_mark())?.is_some())
     }

@@ -79,9 +79,15 @@ impl Union {
             {
                 return Ok(None);
             }
-            let ends = !attr.kind.is_dir()
-                || directory.lowers.is_empty()
-                || target.dialect.opacity(&*node)? == Opacity::Opaque;
+            let opacity = match attr.kind.is_dir() && !directory.lowers.is_empty() {
+                true => target.dialect.opacity(&*node)?,
+                false => Opacity::Transparent,
+            };
+            if self.has_lowers() {
+                refuse_pointer(target.dialect, &*node, &attr)?;
+            }
+            let ends =
+                !attr.kind.is_dir() || directory.lowers.is_empty() || opacity == Opacity::Opaque;
             let found = View {
                 attr,
                 writable: Some(node),
@@ -111,6 +117,10 @@ impl Union {
             let dialect = self.dialect_of(lower);
             if self.is_whiteout_in(lower, dialect, &*node, &attr)? {
                 break;
+            }
+            let shows = view.is_none() || attr.kind.is_dir();
+            if shows && !self.is_bottom(lower.branch) {
+                refuse_pointer(dialect, &*node, &attr)?;
             }
             if !attr.kind.is_dir() {
                 // Under a directory it stays hidden, and ends the search.
@@ -324,5 +334,17 @@ impl Union {
             parent: Arc::clone(parent),
             name: name.to_owned(),
         });
+    }
+}
+
+/// `EPERM` for what shows something that lies elsewhere on the branches below
+/// (as the kernel without `metacopy`): better than zeros for its data, or an
+/// empty directory.
+fn refuse_pointer(dialect: Dialect, node: &dyn Node, attr: &Attr) -> Result<()> {
+    match dialect.points_below(node, attr)? {
+        true => Err(Error::NotPermitted(
+            "redirects and metacopy files are not followed yet",
+        )),
+        false => Ok(()),
     }
 }

@@ -52,8 +52,12 @@ pub(super) fn start(args: &[OsString]) -> Result<(), String> {
 pub(super) fn serve_detached(plan: Plan) -> Result<(), String> {
     match mounted(plan) {
         Ok(serving) => {
-            // Nobody listens any more; the log has been told.
-            serving.until_unmounted().map_err(|error| error.to_string())
+            let result = serving.until_unmounted();
+            // Nobody listens any more but the log.
+            result.map_err(|error| {
+                tracing::error!(%error, "the mount has ended");
+                error.to_string()
+            })
         }
         Err(sentence) => {
             let mut pipe = std::io::stdout();

@@ -1,0 +1,103 @@
+//! Replies after the work: one function for each shape of answer.
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
+};
+use overlay_core::Result;
+
+use super::Known;
+use crate::answer::{Asked, answer};
+use crate::convert::{LIFETIME, bare_attr};
+
+pub(super) fn entry(reply: ReplyEntry, asked: Asked, work: impl FnOnce() -> Result<Known>) {
+    match answer(asked, work) {
+        Ok(known) => {
+            reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// An entry, or none: inode 0 with a lifetime, and the kernel remembers that
+/// the name is missing.
+pub(super) fn entry_or_none(
+    reply: ReplyEntry,
+    asked: Asked,
+    work: impl FnOnce() -> Result<Option<Known>>,
+) {
+    match answer(asked, work) {
+        Ok(Some(known)) => {
+            reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
+        }
+        Ok(None) => {
+            let missing = bare_attr(0, FileType::RegularFile);
+            reply.entry(&LIFETIME, &missing, Generation(0));
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// A new entry and the number of its open file.
+pub(super) fn created(
+    reply: ReplyCreate,
+    asked: Asked,
+    flags: FopenFlags,
+    work: impl FnOnce() -> Result<(Known, u64)>,
+) {
+    match answer(asked, work) {
+        Ok((known, number)) => {
+            let (ttl, attr) = (&known.attr_ttl, &known.attr);
+            reply.created(ttl, attr, Generation(0), FileHandle(number), flags);
+        }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn data(reply: ReplyData, asked: Asked, work: impl FnOnce() -> Result<Vec<u8>>) {
+    match answer(asked, work) {
+        Ok(data) => reply.data(&data),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn attr(reply: ReplyAttr, asked: Asked, work: impl FnOnce() -> Result<FileAttr>) {
+    match answer(asked, work) {
+        Ok(attr) => reply.attr(&LIFETIME, &attr),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn empty(reply: ReplyEmpty, asked: Asked, work: impl FnOnce() -> Result<()>) {
+    match answer(asked, work) {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+pub(super) fn opened(
+    reply: ReplyOpen,
+    asked: Asked,
+    flags: FopenFlags,
+    work: impl FnOnce() -> Result<u64>,
+) {
+    match answer(asked, work) {
+        Ok(number) => reply.opened(FileHandle(number), flags),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// Room 0 asks for the size only (`getxattr(2)`, `listxattr(2)`).
+pub(super) fn xattr(
+    reply: ReplyXattr,
+    asked: Asked,
+    room: u32,
+    work: impl FnOnce() -> Result<Vec<u8>>,
+) {
+    match answer(asked, work) {
+        Ok(value) if room == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() <= room as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::ERANGE),
+        Err(errno) => reply.error(errno),
+    }
+}

@@ -1,0 +1,5 @@
+//! `ufs demo`: see `ufs --help`.
+
+fn main() -> std::process::ExitCode {
+    overlay_fuse::cli::ufs()
+}
