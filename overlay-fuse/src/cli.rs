@@ -32,8 +32,9 @@ Options for -o:
   userxattr                marks in user.overlay.* instead of trusted.overlay.*
                            (what an ordinary user gets in any case)
   ro, rw                   with ro, UPPER is only read too
-  nosuid, nodev            no effect of setuid, no device nodes: the default
-  suid, dev                the contrary; only for root
+  nosuid, nodev            no effect of setuid, no device nodes: what an
+                           ordinary user gets in any case
+  suid, dev                the contrary: the default for root, and only for root
   exec, noexec, atime, noatime, diratime, nodiratime, sync, async, dirsync
                            as mount(8) says
   allow_other              for all users; root has it in any case

@@ -175,7 +175,7 @@ fn options_are_shown_in_the_table_of_mounts() {
         return;
     }
     let scene = Scene::new();
-    let options = "lowerdir=l,upperdir=u,noexec,suid,noatime,subtype=other";
+    let options = "lowerdir=l,upperdir=u,noexec,nodev,noatime,subtype=other";
     let mounted = scene.mount(["some source", "m", "-o", options]);
     let table = fs::read_to_string("/proc/mounts").unwrap();
     let line = table

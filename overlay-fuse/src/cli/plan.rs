@@ -80,7 +80,7 @@ impl Args {
     /// Gives every word its meaning, or refuses it.
     pub fn plan(self) -> Result<Plan, UsageError> {
         let mut named = Named::default();
-        let mut options = MountOptions::new();
+        let mut options = usual_options();
         for list in &self.options {
             for word in split(list, b',') {
                 options = named.word(&word, options)?;
@@ -313,6 +313,16 @@ fn once<T>(name: &'static str, place: &mut Option<T>, value: T) -> Result<(), Us
     match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(UsageError::Twice(name)),
+    }
+}
+
+/// As `mount(8)` mounts: what root mounts has working setuid programs and
+/// devices, as a root filesystem needs; what others mount has neither.
+fn usual_options() -> MountOptions {
+    let options = MountOptions::new();
+    match rustix::process::geteuid().is_root() {
+        true => options.clear(MountFlag::NoSuid).clear(MountFlag::NoDev),
+        false => options,
     }
 }
 
