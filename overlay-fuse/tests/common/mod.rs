@@ -31,8 +31,14 @@ pub fn can_mount() -> bool {
     } else {
         return true;
     };
-    eprintln!("SKIPPED: {why}");
+    skipped(why);
     false
+}
+
+/// Says aloud that a test did not run; where `CI` is set that is a failure.
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+    assert!(std::env::var_os("CI").is_none(), "nothing may skip in CI");
 }
 
 /// Layers `l`, `u`, and a mount point `m`, with some files in `l`.
