@@ -25,6 +25,8 @@ use crate::name::Name;
 pub mod dir;
 pub mod mem;
 
+pub use crate::how::{RawEntry, RenameMode, SeekTo, SetXattr};
+
 /// An object found by name, with its attributes at that moment.
 #[derive(Debug, Clone)]
 pub struct Found<N: ?Sized> {
@@ -32,17 +34,6 @@ pub struct Found<N: ?Sized> {
     pub node: Arc<N>,
     /// Its attributes.
     pub attr: Attr,
-}
-
-/// One entry of a directory as a branch lists it.
-#[derive(Debug, Clone, Copy)]
-pub struct RawEntry<'a> {
-    /// The name.
-    pub name: &'a Name,
-    /// The kind, where the filesystem tells it (`d_type` may be unknown).
-    pub kind: Option<FileKind>,
-    /// The inode number within the branch (`d_ino`).
-    pub ino: u64,
 }
 
 /// One object as one branch stores it.
@@ -149,31 +140,6 @@ pub enum Removal {
     Directory,
 }
 
-/// What [`WritableNode::rename`] and [`Staged::publish`] do with the target name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RenameMode {
-    /// Replace what is there, as `rename(2)`.
-    Replace,
-    /// `EEXIST` if something is there (`RENAME_NOREPLACE`).
-    NoReplace,
-    /// Swap the two, which must both be there (`RENAME_EXCHANGE`).
-    Exchange,
-    /// Replace, and leave a whiteout (device 0:0) at the old name in the same
-    /// step (`RENAME_WHITEOUT`).
-    Whiteout,
-}
-
-/// Whether setting an extended attribute may create or replace it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetXattr {
-    /// Either.
-    Any,
-    /// `EEXIST` if it is set already (`XATTR_CREATE`).
-    Create,
-    /// `ENODATA` if it is not set (`XATTR_REPLACE`).
-    Replace,
-}
-
 /// One object of a branch that can be written.
 ///
 /// Where a node is passed beside a name, it is the union's own handle on the
@@ -267,15 +233,6 @@ pub trait OpenFile: Any + Debug + Send + Sync {
 
     /// The descriptor below, if there is one.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
-}
-
-/// What [`OpenFile::seek`] looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SeekTo {
-    /// `SEEK_DATA`
-    Data,
-    /// `SEEK_HOLE`
-    Hole,
 }
 
 /// How much [`OpenFile::sync`] makes durable.

@@ -1,9 +1,30 @@
-//! A union filesystem as a library.
+//! A union filesystem as a library: several trees shown as one, with the rules
+//! and the marks on disk of OverlayFS.
+//!
+//! To use it, start at [`fs`], which has the manners of `std::fs`, or at
+//! [`Directories`], which opens a stack from host paths with all its checks.
+//!
+//! To read it, go from the bottom up; a module uses only those before it:
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`name`], [`attr`], [`error`], [`how`] | the words: names are bytes, errors have one errno |
+//! | [`sys`] | system calls, one a function; the only unsafe code |
+//! | [`layer`] | what one branch stores: objects and how they change, on disk ([`layer::dir`]) or in memory ([`layer::mem`]) |
+//! | [`dialect`] | how whiteouts and opaque directories look on a branch |
+//! | [`stack`], `policy` | the branches, top first, and which one takes changes |
+//! | [`union`] | the engine: lookup, listing, copy-up, rename, one verb a file |
+//! | [`fs`] | paths and files over it |
+//!
+//! Beside them stands [`spec`], the semantics as pure functions: the page to
+//! read first for what a union is, and the oracle of the tests. The engine
+//! does not know it.
 
 pub mod attr;
 pub mod dialect;
 pub mod error;
 pub mod fs;
+pub mod how;
 pub mod layer;
 pub mod name;
 mod policy;

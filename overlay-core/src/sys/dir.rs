@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::attr::FileKind;
 use crate::error::{Error, Result};
-use crate::layer::RawEntry;
+use crate::how::RawEntry;
 use crate::name::Name;
 
 /// Bytes of a chunk: some thousand entries in one call; glibc asks for 32 KiB.

@@ -4,7 +4,7 @@ use rustix::fs::RenameFlags;
 
 use super::At;
 use crate::error::{Error, Result};
-use crate::layer::RenameMode;
+use crate::how::RenameMode;
 
 /// Renames relative to two directory handles; see `renameat2(2)`.
 ///

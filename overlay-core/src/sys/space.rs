@@ -7,7 +7,7 @@ use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::layer::SeekTo;
+use crate::how::SeekTo;
 
 /// `pread(2)`, once more after a signal.
 pub fn read(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -13,7 +13,7 @@ use super::meta::last_errno;
 use super::proc::ProcPath;
 use super::{At, Object};
 use crate::error::{Error, Result};
-use crate::layer::SetXattr;
+use crate::how::SetXattr;
 use crate::name::NAME_MAX;
 
 /// Enough for all but rare values (a capability has 24 bytes, an opaque mark
