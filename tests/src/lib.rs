@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod conformance;
+pub mod faulty;
 pub mod load;
 pub mod materialize;
 pub mod runner;
@@ -16,5 +17,6 @@ pub mod scratch;
 pub mod snapshot;
 pub mod subject;
 pub mod sys;
+pub mod trial;
 
 pub use subject::Subject;

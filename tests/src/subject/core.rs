@@ -288,7 +288,8 @@ impl Core {
         Ok(Outcome::Done)
     }
 
-    fn union(&self) -> &Arc<Union> {
+    /// The union that is mounted now.
+    pub fn union(&self) -> &Arc<Union> {
         self.union.as_ref().unwrap()
     }
 
