@@ -214,7 +214,10 @@ impl Union {
             self.set_copy(inode, id, node)?;
             self.table.forget_split(&link.parent, &link.name);
             // Making the copy is no change of the directory that anybody saw.
-            restore_times(&**parent, &before)?;
+            // The copy is visible: only a time is wrong if this fails.
+            if let Err(error) = restore_times(&**parent, &before) {
+                tracing::warn!(%error, "a copy-up shows in the times of its directory");
+            }
             drop(held);
             return Ok(());
         }

@@ -179,8 +179,12 @@ impl Union {
         }
         let displaced_node = displaced_copy.map(|node| &**node);
         from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
-        if step.leftover {
-            from_dir.remove(from.1, Removal::NonDirectory, None)?;
+        // The rename is visible: failing to tidy up must not undo it. A
+        // whiteout that stays hides nothing, and may be made over.
+        if step.leftover
+            && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
+        {
+            tracing::warn!(%error, "a whiteout stays that hides nothing");
         }
         if let Some(there) = displaced {
             held.set_removed(there);
@@ -192,7 +196,7 @@ impl Union {
 
     /// Puts an empty directory with the same attributes in the place of one
     /// that stores whiteouts, so that it can be replaced in one step. What is
-    /// seen does not change: both are empty.
+    /// seen does not change: both are empty. Source: `ovl_clear_empty`.
     fn put_empty(
         &self,
         target: &Target,
