@@ -6,7 +6,8 @@
 //! of a file with several names below.
 //!
 //! Of directories, link counts are not compared (a copied-up directory merges,
-//! and says 1), and where [`Times::Either`] is said, times neither.
+//! and says 1), and neither are times: a copy-up in a directory changes its
+//! time for a moment, and clearing whiteouts does.
 
 use std::sync::Arc;
 
@@ -18,10 +19,10 @@ use overlay_core::spec::{
 };
 use overlay_core::union::{Flow, Inode};
 
-use crate::Subject;
 use crate::faulty::{Faults, FaultyStorages, Plan, Scope};
 use crate::subject::core::Core;
 use crate::subject::core::storages::{InMemory, OnDirectories};
+use crate::{Subject, runner, scenario};
 
 /// Where the layers of a trial lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +31,6 @@ pub enum On {
     Memory,
     /// In directories of the host.
     Directories,
-}
-
-/// Whether the times of directories count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Times {
-    Exact,
-    Either,
 }
 
 /// Cuts the last operation of `case` at each of its steps and mounts again.
@@ -54,10 +48,12 @@ pub fn crash(case: &Case, on: On) -> Result<u64, String> {
         let place = |message| format!("cut at step {step} of {steps} ({failed}): {message}");
         run.core.apply(&Op::Remount);
         let shown = run.core.look().map_err(place)?;
-        trial.one_of_both(&shown, Times::Either).map_err(place)?;
+        trial.one_of_both(&shown).map_err(place)?;
         run.check_storage(&trial, &shown).map_err(place)?;
         if let litter @ [_, ..] = &run.core.litter()[..] {
-            return Err(place(format!("after a remount the work area holds {litter:?}")));
+            return Err(place(format!(
+                "after a remount the work area holds {litter:?}"
+            )));
         }
     }
     Ok(steps)
@@ -90,6 +86,26 @@ pub fn fault(case: &Case, on: On, scope: Scope, errno: Errno) -> Result<u64, Str
         same("a remount shows something else", &fresh, &live).map_err(place)?;
     }
     Ok(steps)
+}
+
+/// Demands of the last of `steps` (see [`crate::scenario`]) that no crash and
+/// no failure inside it shows anything but the states before and after it, in
+/// memory and on directories.
+pub fn survives(layers: &[&str], steps: &[&str]) {
+    let case = scenario::case(layers, steps);
+    let mut places = vec![On::Memory];
+    if !runner::skip(runner::root()) {
+        places.push(On::Directories);
+    }
+    for on in places {
+        let fail = |message: String| -> u64 { panic!("{on:?}\n{case}{message}") };
+        let cuts = crash(&case, on).unwrap_or_else(fail);
+        assert!(cuts > 0, "{on:?}\n{case}nothing was changed");
+        for errno in [Errno::NOSPC, Errno::IO, Errno::DQUOT] {
+            fault(&case, on, Scope::Changes, errno).unwrap_or_else(fail);
+        }
+        fault(&case, on, Scope::All, Errno::MFILE).unwrap_or_else(fail);
+    }
 }
 
 struct Trial<'a> {
@@ -172,19 +188,19 @@ impl<'a> Trial<'a> {
         Ok(steps)
     }
 
-    fn one_of_both(&self, shown: &Seen, times: Times) -> Result<(), String> {
-        match self.is_before(shown, times) {
+    fn one_of_both(&self, shown: &Seen) -> Result<(), String> {
+        match self.is_before(shown) {
             Ok(()) => Ok(()),
             Err(before) => self
-                .is_after(shown, times)
+                .is_after(shown)
                 .map_err(|after| format!("{before}\n    {after}")),
         }
     }
 
-    fn is_before(&self, shown: &Seen, times: Times) -> Result<(), String> {
+    fn is_before(&self, shown: &Seen) -> Result<(), String> {
         let mut first = Ok(());
         for model in &self.before {
-            match same_but(times, "not the state before", &model.look(), shown) {
+            match same_but_times("not the state before", &model.look(), shown) {
                 Ok(()) => return Ok(()),
                 Err(message) => first = first.and(Err(message)),
             }
@@ -192,8 +208,8 @@ impl<'a> Trial<'a> {
         first
     }
 
-    fn is_after(&self, shown: &Seen, times: Times) -> Result<(), String> {
-        same_but(times, "not the state after", &self.after.look(), shown)
+    fn is_after(&self, shown: &Seen) -> Result<(), String> {
+        same_but_times("not the state after", &self.after.look(), shown)
     }
 
     fn after_fault(
@@ -210,25 +226,28 @@ impl<'a> Trial<'a> {
             return Err(format!("the work area holds {litter:?}"));
         }
         if agree(&self.outcome, found) {
-            self.is_after(&shown, Times::Either)?;
+            self.is_after(&shown)?;
             return self.check_held(run, &self.after);
         }
         if *found != Outcome::Failed(errno) {
             return Err(format!("expected {} or {errno}", self.outcome));
         }
-        match (self.is_before(&shown, Times::Either), scope) {
+        match (self.is_before(&shown), scope) {
             (Ok(()), _) => {}
             // What was done cannot be looked at: it is done all the same.
-            (Err(_), Scope::All) => return self.is_after(&shown, Times::Either),
+            (Err(_), Scope::All) => return self.is_after(&shown),
             (Err(message), Scope::Changes) => return Err(message),
         }
         self.check_held(run, &self.before[0])?;
         let again = run.core.apply(self.op);
         if !agree(&self.outcome, &again) {
-            return Err(format!("tried again: expected {}, found {again}", self.outcome));
+            return Err(format!(
+                "tried again: expected {}, found {again}",
+                self.outcome
+            ));
         }
         let shown = run.core.look()?;
-        self.is_after(&shown, Times::Either)
+        self.is_after(&shown)
             .map_err(|message| format!("tried again: {message}"))?;
         run.check_storage(self, &shown)
             .map_err(|message| format!("tried again: {message}"))
@@ -363,15 +382,13 @@ fn opened_by(op: &Op) -> Option<Slot> {
     }
 }
 
-/// As [`same`], but for what may differ of directories.
-fn same_but(times: Times, what: &str, expected: &Seen, found: &Seen) -> Result<(), String> {
+/// As [`same`], but for times and link counts of directories.
+fn same_but_times(what: &str, expected: &Seen, found: &Seen) -> Result<(), String> {
     let (mut expected, mut found) = (expected.clone(), found.clone());
     for sight in expected.values_mut().chain(found.values_mut()) {
         if sight.kind.is_dir() {
             sight.nlink = 0;
-            if times == Times::Either {
-                sight.mtime = Time::Unknown;
-            }
+            sight.mtime = Time::Unknown;
         }
     }
     same(what, &expected, &found)

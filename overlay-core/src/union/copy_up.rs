@@ -161,7 +161,8 @@ impl Union {
         Ok(staged)
     }
 
-    fn copy_xattrs(
+    /// Copies the attributes of `lower` but for the dialect's own.
+    pub(super) fn copy_xattrs(
         &self,
         target: &Target,
         lower: &dyn Node,
