@@ -10,6 +10,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use overlay_core::error::{Errno, Error, Result};
 use overlay_core::layer::{
@@ -36,7 +38,13 @@ pub enum Plan {
     CutAt(u64),
     /// This step, counted from 1, fails with this errno; all others work.
     FaultAt(u64, Errno),
+    /// Nothing, but now and then a step waits, so that threads meet in the
+    /// middle of a verb.
+    Dawdle,
 }
+
+/// How long a dawdling step waits: longer than another thread needs to wake.
+const PAUSE: Duration = Duration::from_micros(60);
 
 /// Which steps count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +109,16 @@ impl Faults {
         state.steps += 1;
         let errno = match state.plan {
             Plan::Watch => return Ok(()),
+            Plan::Dawdle => {
+                let die = scattered(state.steps);
+                drop(state);
+                match die % 8 {
+                    0 => thread::sleep(PAUSE),
+                    1..4 => thread::yield_now(),
+                    _ => {}
+                }
+                return Ok(());
+            }
             Plan::CutAt(at) if state.steps >= at => Errno::IO,
             Plan::FaultAt(at, errno) if state.steps == at => errno,
             Plan::CutAt(_) | Plan::FaultAt(..) => return Ok(()),
@@ -119,6 +137,15 @@ impl Faults {
     fn count_staged(&self, by: i64) {
         self.state.lock().staged += by;
     }
+}
+
+/// A number that looks random, made from a counter (the finaliser of
+/// splitmix64).
+fn scattered(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// The wrapped storage.

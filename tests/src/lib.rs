@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod faulty;
 pub mod load;
 pub mod materialize;
+pub mod race;
 pub mod runner;
 pub mod scenario;
 pub mod scratch;
