@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use overlay_core::error::{Errno, Result};
 use overlay_core::fs::UnionFs;
-use overlay_core::layer::SetXattr;
+use overlay_core::layer::{RenameMode, SetXattr};
 use overlay_core::name::Name;
 use overlay_core::spec::Op;
 use overlay_core::spec::generate::{cases, ops};
@@ -226,6 +226,42 @@ fn renames_there_and_back() {
         let fs = arena.fs();
         let there = ["a", "b"].map(|name| fs.exists(name).unwrap());
         assert_eq!(there.iter().filter(|there| **there).count(), 1);
+    });
+}
+
+/// Whoever holds an inode reaches its object, however the names move.
+#[test]
+fn names_that_change_their_meaning() {
+    let layers = ["a=A d/ d/b=B", "a=low d/ d/c=C"];
+    race(&layers, |arena| {
+        let inodes = [["a"].as_slice(), &["d", "b"], &["d", "c"]];
+        let inodes = inodes.map(|path| find(arena.union(), path));
+        let gone = [Errno::NOENT, Errno::EXIST];
+        let moving = |moves: &'static [(&str, &str, RenameMode)]| {
+            part(move |fs| {
+                for _ in 0..5 {
+                    for (from, to, how) in moves {
+                        done(fs.rename_with(from, to, *how), &gone);
+                    }
+                }
+            })
+        };
+        arena.run(std::vec![
+            moving(&[("a", "d/b", RenameMode::Exchange)]),
+            moving(&[("d/b", "d/c", RenameMode::Exchange)]),
+            moving(&[
+                ("a", "d/e", RenameMode::NoReplace),
+                ("d/e", "a", RenameMode::NoReplace),
+            ]),
+        ]);
+        for (inode, content) in inodes.iter().zip([b"A", b"B", b"C"]) {
+            let union = arena.union();
+            let handle = union.open(inode, OpenOptions::default()).unwrap();
+            let mut found = [0; 2];
+            assert_eq!(union.read(&handle, &mut found, 0), Ok(1));
+            assert_eq!(found[0], content[0]);
+        }
+        assert_eq!(arena.fs().walk("/").unwrap().len(), 5);
     });
 }
 
