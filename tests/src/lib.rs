@@ -8,13 +8,16 @@
 
 pub mod check;
 pub mod conformance;
+pub mod faulty;
 pub mod load;
 pub mod materialize;
+pub mod race;
 pub mod runner;
 pub mod scenario;
 pub mod scratch;
 pub mod snapshot;
 pub mod subject;
 pub mod sys;
+pub mod trial;
 
 pub use subject::Subject;

@@ -45,15 +45,23 @@ enum KernelToo {
     No,
 }
 
-fn run(layers: &[&str], steps: &[&str], writable: bool, kernel_too: KernelToo) {
-    let case = Case {
+/// A case from text, the top layer written; the answers are not looked at.
+pub fn case(layers: &[&str], steps: &[&str]) -> Case {
+    Case {
         layers: layers
             .iter()
             .enumerate()
             .map(|(index, text)| layer(text, index))
             .collect(),
-        writable,
+        writable: true,
         ops: steps.iter().map(|step| parse(step).0).collect(),
+    }
+}
+
+fn run(layers: &[&str], steps: &[&str], writable: bool, kernel_too: KernelToo) {
+    let case = Case {
+        writable,
+        ..case(layers, steps)
     };
     let mut model = Model::new(&case.layers, writable, Rules::Union);
     for step in steps {
@@ -215,6 +223,11 @@ fn parse(step: &str) -> (Op, String) {
         ["append", at, data] => Op::Append {
             path: path(at),
             data: data.into(),
+        },
+        ["empty", at] => Op::Empty { path: path(at) },
+        ["truncate", at, len] => Op::Truncate {
+            path: path(at),
+            len: len.parse().unwrap(),
         },
         ["read", at] => Op::Read { path: path(at) },
         ["ls", at] => Op::ReadDir { path: path(at) },

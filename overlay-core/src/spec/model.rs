@@ -176,6 +176,21 @@ impl Model {
         self.rules == Rules::Union || !self.held.get(slot).is_some_and(unlinked_lower)
     }
 
+    /// Copies up the object at `path` and does nothing else to it: what an
+    /// operation leaves that fails, or is cut short, after its copy-up.
+    pub fn copy_up_at(&mut self, path: &Path) {
+        if let (true, Ok(key)) = (self.writable, self.walk(path)) {
+            self.copy_up(key);
+        }
+    }
+
+    /// The same for what is held open in `slot`.
+    pub fn copy_up_held(&mut self, slot: Slot) {
+        if let (true, Some(held)) = (self.writable, self.held.get(&slot).copied()) {
+            self.copy_up(held.key);
+        }
+    }
+
     /// The whole tree as a reader sees it now.
     pub fn look(&self) -> Seen {
         let mut seen = Seen::new();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Union;
-use super::copy_up::DataNeeded;
+use super::copy_up::{Copied, DataNeeded};
 use super::inode::{Body, Inode};
 use crate::attr::{Attr, FileKind, SetAttr, StatFs};
 use crate::error::{Error, Result};
@@ -59,7 +59,14 @@ impl Union {
             Some(0) => DataNeeded::Nothing,
             Some(_) | None => DataNeeded::All,
         };
-        self.writable(inode, data)?.set_attr(set)?;
+        let (node, copied) = self.copied(inode, data)?;
+        let mut rest = *set;
+        if (data, copied) == (DataNeeded::Nothing, Copied::Now) {
+            rest.size = None;
+        }
+        if rest != SetAttr::default() {
+            node.set_attr(&rest)?;
+        }
         self.attr(inode)
     }
 

@@ -29,8 +29,19 @@ use crate::sys;
 pub(super) enum DataNeeded {
     /// All of it.
     All,
-    /// Nothing: the file is about to be cut to size zero.
+    /// Nothing: the file is to be cut to size zero, and the copy is published
+    /// cut, so that a failure or a crash never shows an empty file whose
+    /// truncation did not happen.
     Nothing,
+}
+
+/// Whether a call of [`Union::copied`] made the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// Yes; with [`DataNeeded::Nothing`] the file has been cut.
+    Now,
+    /// It was there before.
+    Before,
 }
 
 /// Mode of a staged regular file while its data is copied: nobody else may
@@ -50,8 +61,17 @@ impl Union {
         inode: &'a Arc<Inode>,
         data: DataNeeded,
     ) -> Result<&'a Arc<dyn WritableNode>> {
+        self.copied(inode, data).map(|(node, _)| node)
+    }
+
+    /// As [`Union::writable`], and says whether this call made the copy.
+    pub(super) fn copied<'a>(
+        &self,
+        inode: &'a Arc<Inode>,
+        data: DataNeeded,
+    ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
         if let Some(node) = inode.writable.get() {
-            return Ok(node);
+            return Ok((node, Copied::Before));
         }
         let target = self.target()?;
         // Parents first, from the top, without recursion: trees are deep.
@@ -67,18 +87,20 @@ impl Union {
         for parent in missing.iter().rev() {
             self.copy_up(target, parent, DataNeeded::All)?;
         }
-        self.copy_up(target, inode, data)?;
-        inode.writable.get().ok_or(Error::Stale)
+        let copied = self.copy_up(target, inode, data)?;
+        let node = inode.writable.get().ok_or(Error::Stale)?;
+        Ok((node, copied))
     }
 
-    fn copy_up(&self, target: &Target, inode: &Arc<Inode>, data: DataNeeded) -> Result<()> {
+    fn copy_up(&self, target: &Target, inode: &Arc<Inode>, data: DataNeeded) -> Result<Copied> {
         let _copying = CopyUpGuard::lock(inode);
         if inode.is_copied_up() {
-            return Ok(());
+            return Ok(Copied::Before);
         }
         let lower = inode.lower().ok_or(Error::Stale)?;
         let staged = self.stage_copy(target, &**lower, data)?;
-        self.publish_copy(inode, staged)
+        self.publish_copy(inode, staged)?;
+        Ok(Copied::Now)
     }
 
     /// Makes a whole copy of `lower` in the work area.
@@ -107,12 +129,13 @@ impl Union {
         let staged = Staged::new(&target.storage, &new)?;
         let copy = staged.node();
         // Data first: writing drops capabilities and setuid bits.
-        let with_data = regular && attr.size > 0 && data == DataNeeded::All;
-        let file = match with_data {
+        let cut = regular && data == DataNeeded::Nothing;
+        let with_data = regular && attr.size > 0 && !cut;
+        let file = match with_data || cut {
             true => Some(copy.open(Access::Write)?),
             false => None,
         };
-        if let Some(file) = &file {
+        if let (Some(file), true) = (&file, with_data) {
             copy_data(&*lower.open(Access::Read)?, &**file, attr.size)?;
         }
         if (attr.uid, attr.gid) != (new.owner.uid, new.owner.gid) {
@@ -129,13 +152,17 @@ impl Union {
             mtime: Some(SetTime::To(attr.mtime)),
             ..SetAttr::default()
         })?;
-        if let Some(file) = &file {
-            file.sync(SyncWhat::All)?;
+        match &file {
+            // Last: it changes the time, and perhaps the mode.
+            Some(file) if cut => file.set_len(0)?,
+            Some(file) => file.sync(SyncWhat::All)?,
+            None => {}
         }
         Ok(staged)
     }
 
-    fn copy_xattrs(
+    /// Copies the attributes of `lower` but for the dialect's own.
+    pub(super) fn copy_xattrs(
         &self,
         target: &Target,
         lower: &dyn Node,
@@ -165,10 +192,13 @@ impl Union {
     /// Makes the copy visible at the inode's name; without one (the object
     /// was removed meanwhile) the copy stays nameless.
     fn publish_copy(&self, inode: &Arc<Inode>, staged: Staged) -> Result<()> {
+        // Asked while it can still fail: once the copy is visible, the inode
+        // must know it.
+        let id = ObjectId::from(&staged.node().attr()?);
         loop {
             let Some(link) = inode.link() else {
                 let node = staged.keep()?;
-                return self.set_copy(inode, node);
+                return self.set_copy(inode, id, node);
             };
             let held = DirWrite::lock(&[&link.parent])?;
             let unmoved = inode
@@ -182,19 +212,26 @@ impl Union {
             let parent = link.parent.writable.get().ok_or(Error::Stale)?;
             let before = parent.attr()?;
             let node = staged.publish(&**parent, &link.name, RenameMode::NoReplace, None)?;
-            self.set_copy(inode, node)?;
+            self.set_copy(inode, id, node)?;
             self.table.forget_split(&link.parent, &link.name);
             // Making the copy is no change of the directory that anybody saw.
-            restore_times(&**parent, &before)?;
+            // The copy is visible: only a time is wrong if this fails.
+            if let Err(error) = restore_times(&**parent, &before) {
+                tracing::warn!(%error, "a copy-up shows in the times of its directory");
+            }
             drop(held);
             return Ok(());
         }
     }
 
     /// From now on `inode` is its copy `node`.
-    fn set_copy(&self, inode: &Arc<Inode>, node: Arc<dyn WritableNode>) -> Result<()> {
-        let attr = node.attr()?;
-        self.table.give(ObjectId::from(&attr), inode.number());
+    fn set_copy(
+        &self,
+        inode: &Arc<Inode>,
+        id: ObjectId,
+        node: Arc<dyn WritableNode>,
+    ) -> Result<()> {
+        self.table.give(id, inode.number());
         inode
             .writable
             .set(node)

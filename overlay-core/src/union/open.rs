@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::Union;
-use super::copy_up::DataNeeded;
+use super::copy_up::{Copied, DataNeeded};
 use super::inode::Inode;
 use crate::attr::{Attr, FileKind};
 use crate::error::{Errno, Error, Result};
@@ -106,8 +106,9 @@ impl Union {
             true => DataNeeded::Nothing,
             false => DataNeeded::All,
         };
-        let file = self.writable(inode, data)?.open(Access::Write)?;
-        if options.truncate {
+        let (node, copied) = self.copied(inode, data)?;
+        let file = node.open(Access::Write)?;
+        if options.truncate && copied == Copied::Before {
             file.set_len(0)?;
         }
         Ok(Handle::new(inode, file, true))

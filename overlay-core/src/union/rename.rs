@@ -15,7 +15,7 @@ use super::inode::{Inode, Link};
 use super::locks::{DirWrite, TopologyGuard};
 use super::lookup::Written;
 use super::{Entry, Union};
-use crate::attr::Owner;
+use crate::attr::{Owner, SetAttr, SetTime};
 use crate::error::{Error, Result};
 use crate::layer::{New, NewKind, Removal, RenameMode, SetXattr, Staged, WritableNode};
 use crate::name::Name;
@@ -157,17 +157,19 @@ impl Union {
         held: &mut DirWrite<'_>,
     ) -> Result<()> {
         let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
-        let displaced_dir = displaced.filter(|there| there.kind().is_dir());
-        let mut displaced_copy = displaced.and_then(|there| there.writable.get());
-        if let Some(there) = displaced_dir {
+        let mut displaced = displaced;
+        if let Some(there) = displaced.filter(|there| there.kind().is_dir()) {
             if !self.shows_nothing(there, held)? {
                 return Err(Error::NotEmpty);
             }
-            if let Some(old) = displaced_copy
+            if let Some(old) = there.writable.get()
                 && self.stores_anything(&**old)?
             {
                 self.put_empty(target, to_dir, to.1, old)?;
-                displaced_copy = None;
+                // Whatever comes next, the name means another object now.
+                held.set_removed(there);
+                self.drop_link(there, to.0, to.1);
+                displaced = None;
             }
         }
         mark_opaque(target, source, to.0)?;
@@ -177,10 +179,16 @@ impl Union {
         if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
             return Err(Error::CrossDevice);
         }
-        let displaced_node = displaced_copy.map(|node| &**node);
+        let displaced_node = displaced
+            .and_then(|there| there.writable.get())
+            .map(|node| &**node);
         from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
-        if step.leftover {
-            from_dir.remove(from.1, Removal::NonDirectory, None)?;
+        // The rename is visible: failing to tidy up must not undo it. A
+        // whiteout that stays hides nothing, and may be made over.
+        if step.leftover
+            && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
+        {
+            tracing::warn!(%error, "a whiteout stays that hides nothing");
         }
         if let Some(there) = displaced {
             held.set_removed(there);
@@ -192,7 +200,7 @@ impl Union {
 
     /// Puts an empty directory with the same attributes in the place of one
     /// that stores whiteouts, so that it can be replaced in one step. What is
-    /// seen does not change: both are empty.
+    /// seen does not change: both are empty. Source: `ovl_clear_empty`.
     fn put_empty(
         &self,
         target: &Target,
@@ -211,12 +219,16 @@ impl Union {
             },
             xattrs: &[opaque],
         };
-        Staged::new(&target.storage, &empty)?.publish(
-            dir,
-            name,
-            RenameMode::Exchange,
-            Some(&**old),
-        )?;
+        let staged = Staged::new(&target.storage, &empty)?;
+        self.copy_xattrs(target, &**old, &**staged.node())?;
+        staged.node().set_attr(&SetAttr {
+            // Again: an access ACL among the attributes changes it.
+            mode: Some(attr.mode),
+            atime: Some(SetTime::To(attr.atime)),
+            mtime: Some(SetTime::To(attr.mtime)),
+            ..SetAttr::default()
+        })?;
+        staged.publish(dir, name, RenameMode::Exchange, Some(&**old))?;
         Ok(())
     }
 

@@ -62,6 +62,17 @@ impl Core {
         }
     }
 
+    /// Another process on the same mount, with handles of its own. It cannot
+    /// remount, and knows nothing of the storage.
+    pub fn beside(&self) -> Core {
+        Core {
+            storages: Box::new(storages::Elsewhere),
+            writable: self.writable,
+            union: self.union.clone(),
+            held: BTreeMap::new(),
+        }
+    }
+
     fn try_apply(&mut self, op: &Op) -> Result<Outcome> {
         let union = Arc::clone(self.union());
         match op {
@@ -288,7 +299,8 @@ impl Core {
         Ok(Outcome::Done)
     }
 
-    fn union(&self) -> &Arc<Union> {
+    /// The union that is mounted now.
+    pub fn union(&self) -> &Arc<Union> {
         self.union.as_ref().unwrap()
     }
 

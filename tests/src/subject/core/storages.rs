@@ -13,13 +13,31 @@ use crate::scratch::Scratch;
 use crate::{load, materialize};
 
 /// How a core subject reaches the storage that it stands on.
-pub trait Storages: fmt::Debug {
+pub trait Storages: fmt::Debug + Send + Sync {
     /// The stack as it is mounted, each time anew.
     fn stack(&self) -> Stack;
     /// See [`Subject::stored`](crate::Subject::stored).
     fn stored(&self) -> Vec<Dir<Stored>>;
     /// See [`Subject::litter`](crate::Subject::litter).
     fn litter(&self) -> Vec<String>;
+}
+
+/// Nothing: of a subject that shares another's mount.
+#[derive(Debug)]
+pub(super) struct Elsewhere;
+
+impl Storages for Elsewhere {
+    fn stack(&self) -> Stack {
+        unreachable!("only the first process on a mount remounts")
+    }
+
+    fn stored(&self) -> Vec<Dir<Stored>> {
+        unreachable!("only the first process on a mount is asked")
+    }
+
+    fn litter(&self) -> Vec<String> {
+        unreachable!("only the first process on a mount is asked")
+    }
 }
 
 /// Layers in memory.

@@ -1,0 +1,271 @@
+//! A writable storage that fails on demand: wrapped around another, it counts
+//! every step that changes something and fails by [`Plan`].
+//!
+//! A **cut** is a crash: from step `n` on nothing changes any more, whatever
+//! the union tries; then the union is dropped and the storage is mounted
+//! again. A **fault** is one step that fails and leaves no trace.
+//!
+//! Nodes and open files are wrapped too, and unwrapped where one is passed to
+//! the storage below, which knows only its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use overlay_core::error::{Errno, Error, Result};
+use overlay_core::layer::{
+    Capabilities, Discard, New, RenameMode, Storage, WritableNode, WritableStorage,
+};
+use overlay_core::name::Name;
+use overlay_core::spec::{Dir, Stored};
+use overlay_core::{Stack, Store};
+use parking_lot::Mutex;
+
+use crate::subject::core::storages::Storages;
+
+mod file;
+mod node;
+
+use node::FaultyNode;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing; steps are counted.
+    Watch,
+    /// From this step on, counted from 1, no change succeeds.
+    CutAt(u64),
+    /// This step, counted from 1, fails with this errno; all others work.
+    FaultAt(u64, Errno),
+    /// Nothing, but now and then a step waits, so that threads meet in the
+    /// middle of a verb.
+    Dawdle,
+}
+
+/// How long a dawdling step waits: longer than another thread needs to wake.
+const PAUSE: Duration = Duration::from_micros(60);
+
+/// Which steps count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that change the storage.
+    Changes,
+    /// Those that only look, too.
+    All,
+}
+
+/// The plan of a storage, and how far it got. Shared by everything wrapped.
+#[derive(Debug)]
+pub struct Faults {
+    scope: Scope,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: Plan,
+    steps: u64,
+    /// The first step that failed.
+    failed: Option<&'static str>,
+    /// Objects in the work area.
+    staged: i64,
+}
+
+impl Faults {
+    /// Nothing goes wrong yet.
+    pub fn new(scope: Scope) -> Arc<Faults> {
+        Arc::new(Faults {
+            scope,
+            state: Mutex::new(State {
+                plan: Plan::Watch,
+                steps: 0,
+                failed: None,
+                staged: 0,
+            }),
+        })
+    }
+
+    /// From now on, with steps counted from 1 again.
+    pub fn arm(&self, plan: Plan) {
+        let mut state = self.state.lock();
+        state.plan = plan;
+        state.steps = 0;
+        state.failed = None;
+    }
+
+    /// How many steps were tried since [`Faults::arm`].
+    pub fn steps(&self) -> u64 {
+        self.state.lock().steps
+    }
+
+    /// The first step that failed since [`Faults::arm`].
+    pub fn failed(&self) -> Option<&'static str> {
+        self.state.lock().failed
+    }
+
+    fn change(&self, what: &'static str) -> Result<()> {
+        let mut state = self.state.lock();
+        state.steps += 1;
+        let errno = match state.plan {
+            Plan::Watch => return Ok(()),
+            Plan::Dawdle => {
+                let die = scattered(state.steps);
+                drop(state);
+                match die % 8 {
+                    0 => thread::sleep(PAUSE),
+                    1..4 => thread::yield_now(),
+                    _ => {}
+                }
+                return Ok(());
+            }
+            Plan::CutAt(at) if state.steps >= at => Errno::IO,
+            Plan::FaultAt(at, errno) if state.steps == at => errno,
+            Plan::CutAt(_) | Plan::FaultAt(..) => return Ok(()),
+        };
+        state.failed.get_or_insert(what);
+        Err(Error::system(what, "a planned failure", errno))
+    }
+
+    fn look(&self, what: &'static str) -> Result<()> {
+        match self.scope {
+            Scope::Changes => Ok(()),
+            Scope::All => self.change(what),
+        }
+    }
+
+    fn count_staged(&self, by: i64) {
+        self.state.lock().staged += by;
+    }
+}
+
+/// A number that looks random, made from a counter (the finaliser of
+/// splitmix64).
+fn scattered(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+/// The wrapped storage.
+#[derive(Debug)]
+pub struct Faulty {
+    inner: Arc<dyn WritableStorage>,
+    faults: Arc<Faults>,
+}
+
+impl Faulty {
+    /// Wraps `inner`.
+    pub fn new(inner: Arc<dyn WritableStorage>, faults: &Arc<Faults>) -> Arc<Faulty> {
+        Arc::new(Faulty {
+            inner,
+            faults: Arc::clone(faults),
+        })
+    }
+}
+
+impl WritableStorage for Faulty {
+    fn root(&self) -> Arc<dyn WritableNode> {
+        FaultyNode::wrap(self.inner.root(), &self.faults)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn stage(&self, new: &New<'_>) -> Result<Arc<dyn WritableNode>> {
+        self.faults.change("stage")?;
+        let node = self.inner.stage(new)?;
+        self.faults.count_staged(1);
+        Ok(FaultyNode::wrap(node, &self.faults))
+    }
+
+    fn publish(
+        &self,
+        staged: &dyn WritableNode,
+        dir: &dyn WritableNode,
+        name: &Name,
+        mode: RenameMode,
+        displaced: Option<&dyn WritableNode>,
+    ) -> Result<Option<Arc<dyn WritableNode>>> {
+        self.faults.change("publish")?;
+        let out = self.inner.publish(
+            node::below(staged),
+            node::below(dir),
+            name,
+            mode,
+            displaced.map(node::below),
+        )?;
+        self.faults.count_staged(if out.is_some() { 0 } else { -1 });
+        Ok(out.map(|node| FaultyNode::wrap(node, &self.faults)))
+    }
+
+    fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
+        self.faults.change("discard")?;
+        self.inner.discard(node::below(staged), keep)?;
+        self.faults.count_staged(-1);
+        Ok(())
+    }
+
+    fn clear_work(&self) -> Result<()> {
+        self.faults.change("clear_work")?;
+        self.inner.clear_work()?;
+        self.faults.state.lock().staged = 0;
+        Ok(())
+    }
+}
+
+/// Storages whose writable branch fails on demand. Each new stack is the one
+/// after a crash: the plan is over.
+pub struct FaultyStorages<S> {
+    inner: S,
+    faults: Arc<Faults>,
+}
+
+impl<S: Storages> FaultyStorages<S> {
+    /// Wraps the writable branch of what `inner` holds.
+    pub fn new(inner: S, faults: &Arc<Faults>) -> FaultyStorages<S> {
+        FaultyStorages {
+            inner,
+            faults: Arc::clone(faults),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for FaultyStorages<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<S: Storages> Storages for FaultyStorages<S> {
+    fn stack(&self) -> Stack {
+        self.faults.arm(Plan::Watch);
+        let inner = self.inner.stack();
+        let branches = inner.branches().iter();
+        branches.fold(Stack::new(), |stack, branch| match &branch.storage {
+            Store::ReadOnly(storage) => {
+                let storage: Arc<dyn Storage> = Arc::clone(storage);
+                stack.lower_as(storage, branch.dialect)
+            }
+            Store::Writable(storage) => {
+                let storage = Faulty::new(Arc::clone(storage), &self.faults);
+                stack.upper_as(storage, branch.dialect)
+            }
+        })
+    }
+
+    fn stored(&self) -> Vec<Dir<Stored>> {
+        self.inner.stored()
+    }
+
+    fn litter(&self) -> Vec<String> {
+        let mut litter = self.inner.litter();
+        let staged = self.faults.state.lock().staged;
+        if litter.is_empty() && staged != 0 {
+            litter.push(format!("{staged} staged objects"));
+        }
+        litter
+    }
+}

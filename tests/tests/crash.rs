@@ -1,0 +1,33 @@
+//! A crash between any two changes of the storage shows, after a remount,
+//! the state before the operation or the one after it, and nothing else.
+//!
+//! `UFS_CASES=20000` for more, `UFS_SEED` to repeat a failure.
+
+use std::cell::Cell;
+
+use overlay_core::spec::generate::cases;
+use overlay_tests::runner::{case_count, root, run, skip};
+use overlay_tests::trial::{On, crash};
+
+/// The last operation is the one that is cut.
+const LENGTH: usize = 6;
+
+#[test]
+fn a_crash_in_memory_leaves_before_or_after() {
+    let cuts = Cell::new(0);
+    run(case_count(3000), cases(1..=4, LENGTH), |case| {
+        cuts.set(cuts.get() + crash(case, On::Memory)?);
+        Ok(())
+    });
+    println!("{} cuts", cuts.get());
+}
+
+#[test]
+fn a_crash_on_directories_leaves_before_or_after() {
+    if skip(root()) {
+        return;
+    }
+    run(case_count(300), cases(1..=4, LENGTH), |case| {
+        crash(case, On::Directories).map(drop)
+    });
+}

@@ -1,0 +1,382 @@
+//! Threads that meet: whatever they do to each other, the union shows what is
+//! stored, and every answer is one that some order of the operations gives.
+//!
+//! `UFS_CASES=20000` gives each race twenty seconds on each storage.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use overlay_core::error::{Errno, Result};
+use overlay_core::fs::UnionFs;
+use overlay_core::layer::{RenameMode, SetXattr};
+use overlay_core::name::Name;
+use overlay_core::spec::Op;
+use overlay_core::spec::generate::{cases, ops};
+use overlay_core::union::{Inode, OpenOptions};
+use overlay_core::{SetAttr, Union};
+use overlay_tests::race::{Part, places, race, race_histories};
+use overlay_tests::runner::{case_count, run};
+use proptest::collection::vec;
+use proptest::strategy::Strategy;
+
+/// Whether it succeeded; fails the test for an errno that no order explains.
+fn done<T>(result: Result<T>, may_fail_with: &[Errno]) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(error) if may_fail_with.contains(&error.errno()) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn part<'a>(work: impl FnOnce(&UnionFs) + Send + 'a) -> Part<'a> {
+    Box::new(work)
+}
+
+fn mode(mode: u32) -> SetAttr {
+    SetAttr {
+        mode: Some(mode),
+        ..SetAttr::default()
+    }
+}
+
+const WRITE: OpenOptions = OpenOptions {
+    write: true,
+    truncate: false,
+};
+
+#[test]
+fn copy_up_and_unlink() {
+    race(&["", "d/ d/f=low"], |arena| {
+        let entry = find(arena.union(), &["d", "f"]);
+        arena.run(std::vec![
+            part(|fs| {
+                fs.union().set_attr(&entry, &mode(0o600)).unwrap();
+            }),
+            part(|fs| {
+                done(
+                    fs.open_with("d/f", WRITE)
+                        .and_then(|file| file.write_all_at(b"new", 0)),
+                    &[Errno::NOENT],
+                );
+            }),
+            part(|fs| fs.remove_file("d/f").unwrap()),
+        ]);
+        assert!(!arena.fs().exists("d/f").unwrap());
+        assert_eq!(arena.union().attr(&entry).unwrap().mode, 0o600);
+    });
+}
+
+#[test]
+fn copy_up_and_rename_of_the_file() {
+    race(&["", "d/ d/f=low e/"], |arena| {
+        let entry = find(arena.union(), &["d", "f"]);
+        arena.run(std::vec![
+            part(|fs| {
+                fs.union().set_attr(&entry, &mode(0o600)).unwrap();
+            }),
+            part(|fs| {
+                let name = b"user.a";
+                let union = fs.union();
+                union.set_xattr(&entry, name, b"v", SetXattr::Any).unwrap();
+            }),
+            part(|fs| fs.rename("d/f", "e/g").unwrap()),
+        ]);
+        let fs = arena.fs();
+        assert!(!fs.exists("d/f").unwrap());
+        assert_eq!(fs.read("e/g").unwrap(), b"low");
+        assert_eq!(fs.metadata("e/g").unwrap().mode, 0o600);
+        assert_eq!(fs.xattr("e/g", "user.a").unwrap(), b"v");
+    });
+}
+
+#[test]
+fn copy_up_and_removal_of_the_whole_directory() {
+    race(&["", "d/ d/e/ d/e/f=low"], |arena| {
+        let entry = find(arena.union(), &["d", "e", "f"]);
+        arena.run(std::vec![
+            part(|fs| {
+                fs.union().set_attr(&entry, &mode(0o600)).unwrap();
+            }),
+            part(|fs| {
+                fs.remove_file("d/e/f").unwrap();
+                fs.remove_dir("d/e").unwrap();
+                fs.create_dir("d/e").unwrap();
+                fs.write("d/e/f", b"new").unwrap();
+            }),
+        ]);
+        assert_eq!(arena.fs().read("d/e/f").unwrap(), b"new");
+        assert_eq!(arena.union().attr(&entry).unwrap().mode, 0o600);
+    });
+}
+
+#[test]
+fn one_copy_for_eight_writers_and_a_reader() {
+    let low = "l".repeat(8 * 512);
+    race(&["", &format!("d/ d/f={low}")], |arena| {
+        let file = arena.fs().open("d/f").unwrap();
+        let over = AtomicBool::new(false);
+        let writers = Mutex::new(8);
+        let mut parts: Vec<Part<'_>> = Vec::new();
+        for number in 0..8_u8 {
+            let (over, writers) = (&over, &writers);
+            parts.push(part(move |fs| {
+                let file = fs.open_with("d/f", WRITE).unwrap();
+                let data = [b'0' + number; 512];
+                file.write_all_at(&data, 512 * u64::from(number)).unwrap();
+                let mut left = writers.lock().unwrap();
+                *left -= 1;
+                over.store(*left == 0, Ordering::Release);
+            }));
+        }
+        parts.push(part(|_| {
+            let mut before = vec![b'l'; 8 * 512];
+            while !over.load(Ordering::Acquire) {
+                let now = file.read_all().unwrap();
+                assert_eq!(now.len(), before.len());
+                for (at, (now, before)) in now.iter().zip(&before).enumerate() {
+                    let written = b'0' + (at / 512) as u8;
+                    assert!(*now == written || *now == *before, "went back at {at}");
+                }
+                before = now;
+            }
+        }));
+        arena.run(parts);
+        let expected: Vec<u8> = (0..8).flat_map(|n| [b'0' + n; 512]).collect();
+        assert_eq!(file.read_all().unwrap(), expected);
+    });
+}
+
+#[test]
+fn truncating_and_appending_to_a_lower_file() {
+    race(&["", "f=low"], |arena| {
+        let cut = OpenOptions {
+            write: true,
+            truncate: true,
+        };
+        arena.run(std::vec![
+            part(|fs| {
+                fs.open_with("f", cut).unwrap();
+            }),
+            part(|fs| {
+                let file = fs.open_with("f", WRITE).unwrap();
+                file.write_all_at(b"LOW", 0).unwrap();
+            }),
+        ]);
+        let content = arena.fs().read("f").unwrap();
+        assert!(content == b"LOW" || content.is_empty(), "{content:?}");
+    });
+}
+
+#[test]
+fn lookup_and_forget() {
+    race(&["c=up", "a=low b=low d/ d/x=low"], |arena| {
+        let names = ["a", "b", "c", "d"];
+        let look = |fs: &UnionFs| {
+            for _ in 0..20 {
+                for name in names {
+                    let root = fs.union().root();
+                    let name = Name::new(name.as_bytes()).unwrap();
+                    if let Some(entry) = fs.union().lookup(&root, name).unwrap() {
+                        fs.union().pin(&entry.inode);
+                        let number = entry.inode.number();
+                        drop(entry);
+                        let known = fs.union().known(number).expect("it is pinned");
+                        fs.union().attr(&known).unwrap();
+                        drop(known);
+                        fs.union().unpin(number, 1);
+                    }
+                }
+            }
+        };
+        arena.run(std::vec![
+            part(look),
+            part(look),
+            part(|fs| {
+                fs.set_attr("a", &mode(0o600)).unwrap();
+                fs.rename("a", "e").unwrap();
+                fs.remove_file("c").unwrap();
+                fs.write("c", b"again").unwrap();
+                fs.rename("e", "a").unwrap();
+            }),
+        ]);
+        let union = arena.union();
+        for name in names {
+            let number = find(union, &[name]).number();
+            assert!(union.known(number).is_none(), "{name} is still known");
+        }
+    });
+}
+
+#[test]
+fn renames_there_and_back() {
+    race(&["a=up", "b=low"], |arena| {
+        let gone = [Errno::NOENT];
+        arena.run(std::vec![
+            part(|fs| {
+                for _ in 0..10 {
+                    done(fs.rename("a", "b"), &gone);
+                }
+            }),
+            part(|fs| {
+                for _ in 0..10 {
+                    done(fs.rename("b", "a"), &gone);
+                }
+            }),
+        ]);
+        let fs = arena.fs();
+        let there = ["a", "b"].map(|name| fs.exists(name).unwrap());
+        assert_eq!(there.iter().filter(|there| **there).count(), 1);
+    });
+}
+
+/// Whoever holds an inode reaches its object, however the names move.
+#[test]
+fn names_that_change_their_meaning() {
+    let layers = ["a=A d/ d/b=B", "a=low d/ d/c=C"];
+    race(&layers, |arena| {
+        let inodes = [["a"].as_slice(), &["d", "b"], &["d", "c"]];
+        let inodes = inodes.map(|path| find(arena.union(), path));
+        let gone = [Errno::NOENT, Errno::EXIST];
+        let moving = |moves: &'static [(&str, &str, RenameMode)]| {
+            part(move |fs| {
+                for _ in 0..5 {
+                    for (from, to, how) in moves {
+                        done(fs.rename_with(from, to, *how), &gone);
+                    }
+                }
+            })
+        };
+        arena.run(std::vec![
+            moving(&[("a", "d/b", RenameMode::Exchange)]),
+            moving(&[("d/b", "d/c", RenameMode::Exchange)]),
+            moving(&[
+                ("a", "d/e", RenameMode::NoReplace),
+                ("d/e", "a", RenameMode::NoReplace),
+            ]),
+        ]);
+        for (inode, content) in inodes.iter().zip([b"A", b"B", b"C"]) {
+            let union = arena.union();
+            let handle = union.open(inode, OpenOptions::default()).unwrap();
+            let mut found = [0; 2];
+            assert_eq!(union.read(&handle, &mut found, 0), Ok(1));
+            assert_eq!(found[0], content[0]);
+        }
+        assert_eq!(arena.fs().walk("/").unwrap().len(), 5);
+    });
+}
+
+#[test]
+fn rmdir_and_create_inside() {
+    for layers in [["d/", ""], ["", "d/"], ["d/ d/x-", "d/ d/x=low"]] {
+        race(&layers, |arena| {
+            let made = AtomicBool::new(false);
+            let removed = AtomicBool::new(false);
+            arena.run(std::vec![
+                part(|fs| {
+                    let ok = done(fs.create_dir("d/x"), &[Errno::NOENT]);
+                    made.store(ok, Ordering::Relaxed);
+                }),
+                part(|fs| {
+                    let ok = done(fs.remove_dir("d"), &[Errno::NOTEMPTY]);
+                    removed.store(ok, Ordering::Relaxed);
+                }),
+            ]);
+            assert_ne!(
+                made.load(Ordering::Relaxed),
+                removed.load(Ordering::Relaxed)
+            );
+        });
+    }
+}
+
+#[test]
+fn two_directories_into_each_other() {
+    let layers = ["p/ p/a/ p/a/x=1 q/ q/b/ q/b/y=2", ""];
+    race(&layers, |arena| {
+        let moved = Mutex::new(0);
+        let try_it = |fs: &UnionFs, from: &str, to: &str| {
+            if done(fs.rename(from, to), &[Errno::NOENT, Errno::INVAL]) {
+                *moved.lock().unwrap() += 1;
+            }
+        };
+        arena.run(std::vec![
+            part(|fs| try_it(fs, "p/a", "q/b/a")),
+            part(|fs| try_it(fs, "q/b", "p/a/b")),
+        ]);
+        assert_eq!(*moved.lock().unwrap(), 1);
+        assert_eq!(arena.fs().walk("/").unwrap().len(), 7);
+    });
+}
+
+#[test]
+fn linking_and_unlinking() {
+    race(&["", "f=low"], |arena| {
+        let linked = AtomicBool::new(false);
+        arena.run(std::vec![
+            part(|fs| {
+                let ok = done(fs.hard_link("f", "g"), &[Errno::NOENT]);
+                linked.store(ok, Ordering::Relaxed);
+            }),
+            part(|fs| fs.remove_file("f").unwrap()),
+        ]);
+        let fs = arena.fs();
+        let there = fs.exists("g").unwrap();
+        assert_eq!(there, linked.load(Ordering::Relaxed));
+        if there {
+            assert_eq!(fs.metadata("g").unwrap().nlink, 1);
+        }
+    });
+}
+
+#[test]
+fn listing_while_names_come_and_go() {
+    race(&["b=up", "a=low c=low d/"], |arena| {
+        let over = AtomicBool::new(false);
+        arena.run(std::vec![
+            part(|fs| {
+                for _ in 0..5 {
+                    fs.write("x", b"").unwrap();
+                    fs.rename("x", "c").unwrap();
+                    fs.set_attr("a", &mode(0o600)).unwrap();
+                    fs.remove_file("c").unwrap();
+                }
+                over.store(true, Ordering::Release);
+            }),
+            part(|fs| {
+                while !over.load(Ordering::Acquire) {
+                    let listed = fs.read_dir("/").unwrap();
+                    let count = |name: &str| listed.iter().filter(|e| e.name == name).count();
+                    assert_eq!((count("a"), count("b"), count("d")), (1, 1, 1));
+                    assert!(count("c") <= 1 && count("x") <= 1);
+                }
+            }),
+        ]);
+    });
+}
+
+/// Three histories at once, made up at random; in the case that is printed a
+/// remount stands between them.
+#[test]
+fn any_histories() {
+    const LENGTH: usize = 6;
+    for (on, rounds) in places().into_iter().zip([10, 3]) {
+        let more = vec(vec(ops(), 1..=LENGTH), 2);
+        let all = (cases(1..=4, LENGTH), more).prop_map(|(mut case, more)| {
+            for ops in more {
+                case.ops.push(Op::Remount);
+                case.ops.extend(ops);
+            }
+            case
+        });
+        run(case_count(300), all, |case| {
+            race_histories(case, on, rounds)
+        });
+    }
+}
+
+fn find(union: &Union, path: &[&str]) -> Arc<Inode> {
+    path.iter().fold(union.root(), |dir, name| {
+        let name = Name::new(name.as_bytes()).unwrap();
+        union.lookup(&dir, name).unwrap().unwrap().inode
+    })
+}
