@@ -6,9 +6,8 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::process::Command;
 
-use common::{Scene, can_mount, in_own_namespace, is_mounted, refused};
+use common::{Scene, can_mount, has_fusermount, in_own_namespace, is_mounted, refused};
 
 /// Runs the command with `words` (separated by blanks) and expects a refusal
 /// that has all of `parts`, with nothing changed.
@@ -148,7 +147,7 @@ fn a_work_directory_on_another_filesystem_is_refused() {
     let scene = Scene::new();
     let other = tempfile::tempdir_in("/dev/shm").unwrap();
     if fs::metadata(other.path()).unwrap().dev() == fs::metadata(scene.root()).unwrap().dev() {
-        eprintln!("SKIPPED: /dev/shm is no other filesystem here");
+        common::skipped("/dev/shm is no other filesystem here");
         return;
     }
     let words = format!("l u m -o workdir={}", other.path().display());
@@ -464,15 +463,4 @@ fn a_read_only_filesystem_takes_no_upper() {
 fn give_away(scene: &Scene, name: &str) {
     let user = Some(common::USER);
     std::os::unix::fs::chown(scene.at(name), user, user).unwrap();
-}
-
-fn has_fusermount() -> bool {
-    let found = Command::new("fusermount3")
-        .arg("--version")
-        .output()
-        .is_ok();
-    if !found {
-        eprintln!("SKIPPED: fusermount3 is not installed");
-    }
-    found
 }

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{
-    Mounted, Scene, can_mount, eventually, in_own_namespace, is_mounted, said, server, ufsmount,
-    word,
+    Mounted, Scene, can_mount, eventually, has_fusermount, in_own_namespace, is_mounted, said,
+    server, ufsmount, word,
 };
 use overlay_core::{Directories, MemStorage, Stack, Union};
 use overlay_fuse::{Mount, MountOptions, Unmounted};
@@ -101,11 +101,7 @@ fn umount_ends_the_server_and_the_layers_can_be_mounted_again_at_once() {
 
 #[test]
 fn an_ordinary_user_mounts_changes_and_unmounts() {
-    if !can_mount() {
-        return;
-    }
-    if Command::new("fusermount3").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: fusermount3 is not installed");
+    if !can_mount() || !has_fusermount() {
         return;
     }
     let scene = Scene::new();

@@ -92,7 +92,7 @@ fn the_kernels_own_overlay_does_the_same_with_these_modes() {
         .arg(&point)
         .status();
     if !status.unwrap().success() {
-        eprintln!("SKIPPED: no overlay in this kernel");
+        common::skipped("no overlay in this kernel");
         return;
     }
     let mounted = common::Mounted { point };
