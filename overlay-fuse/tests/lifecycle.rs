@@ -243,6 +243,29 @@ fn without_an_upper_or_with_ro_nothing_can_be_changed() {
 }
 
 #[test]
+fn a_union_without_an_upper_is_mounted_read_only_by_itself() {
+    if !can_mount() {
+        return;
+    }
+    let storage = MemStorage::new();
+    storage.write("file", b"lower").unwrap();
+    let union = Union::new(Stack::new().lower(storage)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = Mount::builder(union).mount(dir.path()).unwrap();
+    let flags = rustix::fs::statvfs(dir.path()).unwrap().f_flag;
+    assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let file = dir.path().join("file");
+    for error in [
+        File::options().write(true).open(&file).unwrap_err(),
+        fs::remove_file(&file).unwrap_err(),
+        fs::create_dir(dir.path().join("new")).unwrap_err(),
+    ] {
+        assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+    }
+    assert_eq!(mounted.unmount().unwrap(), Unmounted::Now);
+}
+
+#[test]
 fn few_descriptors_are_enough() {
     if !can_mount() {
         return;
