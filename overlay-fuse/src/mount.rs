@@ -101,8 +101,11 @@ impl Mount {
         // A queue of its own for each thread; needs to open /dev/fuse again.
         config.clone_fd = device.reopens;
         let unmounter = Unmounter::of(&point);
-        let session = Session::from_fd(Adapter::new(self.union), device.fd, config.acl, config)
-            .and_then(|session| {
+        let adapter = Adapter::new(self.union);
+        let notifier = adapter.notifier();
+        let session =
+            Session::from_fd(adapter, device.fd, config.acl, config).and_then(|session| {
+                notifier.get_or_init(|| session.notifier());
                 thread::Builder::new()
                     .name("overlay-fuse".into())
                     .spawn(move || session.run())
