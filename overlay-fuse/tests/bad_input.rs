@@ -160,6 +160,59 @@ fn a_work_directory_on_another_filesystem_is_refused() {
 }
 
 #[test]
+fn an_upper_that_is_the_root_of_a_mount_is_refused_with_a_way_out() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let before = scene.snapshot();
+    for words in ["l u m", "l u m -o workdir=u/w", "l u m -o workdir=d"] {
+        let script = format!("mount -t tmpfs none u; mkdir u/w d; exec \"$0\" {words}");
+        let sentence = refused(&in_own_namespace(&scene, &script));
+        // A work directory in the upper layer would be shown by the union.
+        let part = match words.contains("u/w") {
+            true => "work directory \"u/w\" lies inside upper layer \"u\"",
+            false => "upper layer \"u\" is the root of a mount",
+        };
+        assert!(sentence.contains(part), "{sentence}");
+        fs::remove_dir(scene.at("d")).unwrap();
+    }
+    fs::remove_file(scene.at("program")).unwrap();
+    assert_eq!(scene.snapshot(), before);
+    let script = "mount -t tmpfs none u; mkdir u/upper; \"$0\" l u/upper m; umount m";
+    let output = in_own_namespace(&scene, script);
+    assert!(output.status.success(), "{}", common::said(&output));
+}
+
+#[test]
+fn more_layers_than_descriptors_are_refused() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let names: Vec<String> = (0..70).map(|number| format!("l{number}")).collect();
+    for name in &names {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    common::program_for_users(&scene);
+    let before = scene.snapshot();
+    // At every number of descriptors something else is the one too many.
+    for limit in (72..).step_by(3) {
+        let words = format!("{} u m", names.join(":"));
+        let script = format!("ulimit -n {limit}; \"$0\" {words} && umount m");
+        let output = in_own_namespace(&scene, &script);
+        if output.status.success() {
+            assert!(limit > 100);
+            break;
+        }
+        let sentence = refused(&output);
+        let part = "may open no more files: raise the limit (ulimit -n)";
+        assert!(sentence.contains(part), "{limit}: {sentence}");
+        assert!(scene.snapshot() == before, "{limit}: something has changed");
+    }
+}
+
+#[test]
 fn an_upper_in_use_is_refused() {
     if !can_mount() {
         return;
