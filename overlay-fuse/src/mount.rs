@@ -62,7 +62,7 @@ impl Mount {
         }
     }
 
-    /// How to mount.
+    /// How to mount. A union that is read-only is mounted so in any case.
     pub fn options(mut self, options: MountOptions) -> Mount {
         self.options = options;
         self
@@ -86,9 +86,14 @@ impl Mount {
         let point = given
             .canonicalize()
             .map_err(|source| MountError::Point(given.to_owned(), source))?;
-        let device = device::mount(&point, &self.options)?;
+        let options = match self.union.is_read_only() {
+            // The kernel then refuses changes itself, as on its own overlay.
+            true => self.options.set(MountFlag::ReadOnly),
+            false => self.options,
+        };
+        let device = device::mount(&point, &options)?;
         let mut config = Config::default();
-        config.acl = match self.options.allows_others() {
+        config.acl = match options.allows_others() {
             true => SessionACL::All,
             false => SessionACL::Owner,
         };
@@ -96,8 +101,11 @@ impl Mount {
         // A queue of its own for each thread; needs to open /dev/fuse again.
         config.clone_fd = device.reopens;
         let unmounter = Unmounter::of(&point);
-        let session = Session::from_fd(Adapter::new(self.union), device.fd, config.acl, config)
-            .and_then(|session| {
+        let adapter = Adapter::new(self.union);
+        let notifier = adapter.notifier();
+        let session =
+            Session::from_fd(adapter, device.fd, config.acl, config).and_then(|session| {
+                notifier.get_or_init(|| session.notifier());
                 thread::Builder::new()
                     .name("overlay-fuse".into())
                     .spawn(move || session.run())

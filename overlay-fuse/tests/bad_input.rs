@@ -6,9 +6,8 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::process::Command;
 
-use common::{Scene, can_mount, in_own_namespace, is_mounted, refused};
+use common::{Scene, can_mount, has_fusermount, in_own_namespace, is_mounted, refused};
 
 /// Runs the command with `words` (separated by blanks) and expects a refusal
 /// that has all of `parts`, with nothing changed.
@@ -148,7 +147,7 @@ fn a_work_directory_on_another_filesystem_is_refused() {
     let scene = Scene::new();
     let other = tempfile::tempdir_in("/dev/shm").unwrap();
     if fs::metadata(other.path()).unwrap().dev() == fs::metadata(scene.root()).unwrap().dev() {
-        eprintln!("SKIPPED: /dev/shm is no other filesystem here");
+        common::skipped("/dev/shm is no other filesystem here");
         return;
     }
     let words = format!("l u m -o workdir={}", other.path().display());
@@ -158,6 +157,59 @@ fn a_work_directory_on_another_filesystem_is_refused() {
         &["not on the filesystem of upper layer \"u\"", "workdir="],
     );
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_upper_that_is_the_root_of_a_mount_is_refused_with_a_way_out() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let before = scene.snapshot();
+    for words in ["l u m", "l u m -o workdir=u/w", "l u m -o workdir=d"] {
+        let script = format!("mount -t tmpfs none u; mkdir u/w d; exec \"$0\" {words}");
+        let sentence = refused(&in_own_namespace(&scene, &script));
+        // A work directory in the upper layer would be shown by the union.
+        let part = match words.contains("u/w") {
+            true => "work directory \"u/w\" lies inside upper layer \"u\"",
+            false => "upper layer \"u\" is the root of a mount",
+        };
+        assert!(sentence.contains(part), "{sentence}");
+        fs::remove_dir(scene.at("d")).unwrap();
+    }
+    fs::remove_file(scene.at("program")).unwrap();
+    assert_eq!(scene.snapshot(), before);
+    let script = "mount -t tmpfs none u; mkdir u/upper; \"$0\" l u/upper m; umount m";
+    let output = in_own_namespace(&scene, script);
+    assert!(output.status.success(), "{}", common::said(&output));
+}
+
+#[test]
+fn more_layers_than_descriptors_are_refused() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let names: Vec<String> = (0..70).map(|number| format!("l{number}")).collect();
+    for name in &names {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    common::program_for_users(&scene);
+    let before = scene.snapshot();
+    // At every number of descriptors something else is the one too many.
+    for limit in (72..).step_by(3) {
+        let words = format!("{} u m", names.join(":"));
+        let script = format!("ulimit -n {limit}; \"$0\" {words} && umount m");
+        let output = in_own_namespace(&scene, &script);
+        if output.status.success() {
+            assert!(limit > 100);
+            break;
+        }
+        let sentence = refused(&output);
+        let part = "may open no more files: raise the limit (ulimit -n)";
+        assert!(sentence.contains(part), "{limit}: {sentence}");
+        assert!(scene.snapshot() == before, "{limit}: something has changed");
+    }
 }
 
 #[test]
@@ -464,15 +516,4 @@ fn a_read_only_filesystem_takes_no_upper() {
 fn give_away(scene: &Scene, name: &str) {
     let user = Some(common::USER);
     std::os::unix::fs::chown(scene.at(name), user, user).unwrap();
-}
-
-fn has_fusermount() -> bool {
-    let found = Command::new("fusermount3")
-        .arg("--version")
-        .output()
-        .is_ok();
-    if !found {
-        eprintln!("SKIPPED: fusermount3 is not installed");
-    }
-    found
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{can_mount, eventually, said};
+use common::{can_mount, eventually, has_fusermount, said};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -58,11 +58,7 @@ fn it_shows_copy_up_whiteouts_and_opaque_directories_and_leaves_nothing() {
 
 #[test]
 fn it_works_for_ordinary_users() {
-    if !can_mount() {
-        return;
-    }
-    if Command::new("fusermount3").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: fusermount3 is not installed");
+    if !can_mount() || !has_fusermount() {
         return;
     }
     let place = place();

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{
-    Mounted, Scene, can_mount, eventually, in_own_namespace, is_mounted, said, server, ufsmount,
-    word,
+    Mounted, Scene, can_mount, eventually, has_fusermount, in_own_namespace, is_mounted, said,
+    server, ufsmount, word,
 };
 use overlay_core::{Directories, MemStorage, Stack, Union};
 use overlay_fuse::{Mount, MountOptions, Unmounted};
@@ -101,11 +101,7 @@ fn umount_ends_the_server_and_the_layers_can_be_mounted_again_at_once() {
 
 #[test]
 fn an_ordinary_user_mounts_changes_and_unmounts() {
-    if !can_mount() {
-        return;
-    }
-    if Command::new("fusermount3").arg("-V").output().is_err() {
-        eprintln!("SKIPPED: fusermount3 is not installed");
+    if !can_mount() || !has_fusermount() {
         return;
     }
     let scene = Scene::new();
@@ -244,6 +240,29 @@ fn without_an_upper_or_with_ro_nothing_can_be_changed() {
         assert_eq!(mounted.at("top").exists(), words.len() > 2);
     }
     assert_eq!(scene.snapshot(), before);
+}
+
+#[test]
+fn a_union_without_an_upper_is_mounted_read_only_by_itself() {
+    if !can_mount() {
+        return;
+    }
+    let storage = MemStorage::new();
+    storage.write("file", b"lower").unwrap();
+    let union = Union::new(Stack::new().lower(storage)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = Mount::builder(union).mount(dir.path()).unwrap();
+    let flags = rustix::fs::statvfs(dir.path()).unwrap().f_flag;
+    assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let file = dir.path().join("file");
+    for error in [
+        File::options().write(true).open(&file).unwrap_err(),
+        fs::remove_file(&file).unwrap_err(),
+        fs::create_dir(dir.path().join("new")).unwrap_err(),
+    ] {
+        assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+    }
+    assert_eq!(mounted.unmount().unwrap(), Unmounted::Now);
 }
 
 #[test]

@@ -45,6 +45,25 @@ const MODES: [(u32, u32); 6] = [
 ];
 
 #[test]
+fn a_copy_up_by_opening_alone_shows_in_the_attributes_at_once() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::hard_link(scene.at("l/file"), scene.at("l/other")).unwrap();
+    let mounted = scene.mount_all();
+    let attr = |name: &str| fs::metadata(mounted.at(name)).unwrap();
+    let before = attr("file");
+    assert_eq!((before.nlink(), attr("other").nlink()), (2, 2));
+    let open = File::options().write(true).open(mounted.at("file"));
+    // As on the kernel's overlayfs without index: the copy has one link.
+    assert_eq!((attr("file").nlink(), attr("other").nlink()), (1, 2));
+    let times = |attr: &fs::Metadata| (attr.ctime(), attr.ctime_nsec());
+    assert!(times(&attr("file")) > times(&before));
+    drop(open);
+}
+
+#[test]
 fn open_with_truncation_takes_setuid_and_setgid_from_users_and_not_from_root() {
     if !can_mount() {
         return;
@@ -92,7 +111,7 @@ fn the_kernels_own_overlay_does_the_same_with_these_modes() {
         .arg(&point)
         .status();
     if !status.unwrap().success() {
-        eprintln!("SKIPPED: no overlay in this kernel");
+        common::skipped("no overlay in this kernel");
         return;
     }
     let mounted = common::Mounted { point };

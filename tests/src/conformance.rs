@@ -16,6 +16,9 @@ use overlay_core::layer::{
 use overlay_core::{Errno, FileKind, Name, NameBuf, Owner, Result};
 use tempfile::TempDir;
 
+use crate::runner;
+pub use crate::runner::skipped;
+
 /// A fresh, empty storage to hold to the contract.
 #[derive(Debug)]
 pub struct Subject {
@@ -146,7 +149,7 @@ pub fn me() -> Owner {
 pub fn root_or_skip(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("SKIPPED, for it needs root: {what}");
+        runner::skipped(&format!("{what}: needs root"));
     }
     root
 }

@@ -26,12 +26,16 @@ mod place;
 mod undo;
 
 pub use error::{Role, SetupError};
-use place::Place;
+use place::{Place, refusal};
 use undo::Undo;
 
 /// How long a work directory may stay locked by a mount that is just going
 /// away: `umount(8)` returns before the serving process has let go.
 const HANDOVER: Duration = Duration::from_secs(1);
+
+/// Descriptors that the lower layers must leave: for the upper layer, the
+/// device, and the calls of some threads at once.
+const SPARE: usize = 32;
 
 /// Which names the marks of the overlay dialect get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +99,18 @@ impl Directories {
         let mut stack = Stack::new();
         // Dropped before the stack: takes things back under the stack's locks.
         let mut undo = Undo::nothing();
+        // Before anything is made: they may need more descriptors than there
+        // are. Dropped first, so that `undo` has some left.
+        let lowers = places
+            .lowers
+            .iter()
+            .map(|lower| {
+                DirStorage::open(&lower.real, &descriptors).map_err(|error| lower.refused(error))
+            })
+            .collect::<Result<Vec<_>, SetupError>>()?;
+        if let Some(last) = places.lowers.last() {
+            require_spare_descriptors(last)?;
+        }
         if let Some((upper, work)) = &places.writable {
             undo = Undo::of(work)?;
             let storage = match open_upper(upper, work, &descriptors) {
@@ -110,9 +126,7 @@ impl Directories {
             stack = stack.upper_as(Arc::clone(&storage), dialect);
             require_marks(&*storage, dialect, upper)?;
         }
-        for lower in &places.lowers {
-            let storage = DirStorage::open(&lower.real, &descriptors)
-                .map_err(|error| lower.refused(error))?;
+        for storage in lowers {
             stack = stack.lower_as(storage, dialect);
         }
         Ok(Opened { undo, stack })
@@ -157,6 +171,9 @@ impl Directories {
             None => Place::beside(&upper, mounts)?,
         };
         if !work.shares_filesystem(&upper) {
+            if mounts.at(&upper.real).is_some() {
+                return Err(SetupError::NothingBeside { upper: upper.path });
+            }
             return Err(SetupError::WorkElsewhere {
                 work: work.path,
                 upper: upper.path,
@@ -258,6 +275,16 @@ fn open_upper(
             Err(error) => return Err(upper.refused(error)),
         }
     }
+}
+
+/// A stack that opens with the last descriptor could neither be mounted nor
+/// taken back.
+fn require_spare_descriptors(last: &Place) -> Result<(), SetupError> {
+    let spare = (0..SPARE).map(|_| fs::File::open(&last.real));
+    let spare: Result<Vec<_>, _> = spare.collect();
+    spare
+        .map(drop)
+        .map_err(|error| refusal(last.role, &last.path, error))
 }
 
 fn require_marks(

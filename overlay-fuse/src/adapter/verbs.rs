@@ -1,9 +1,9 @@
 //! The requests that take more than one call of the union.
 
 use std::ffi::OsStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use fuser::{CopyFileRangeFlags, FileAttr, FileHandle, INodeNo, OpenAccMode, OpenFlags};
+use fuser::{CopyFileRangeFlags, FileAttr, FileHandle, INodeNo, Notifier, OpenAccMode, OpenFlags};
 use overlay_core::error::Errno;
 use overlay_core::layer::{NewKind, RenameMode, SeekTo};
 use overlay_core::union::{Entry, Inode, OpenOptions};
@@ -28,7 +28,13 @@ impl Adapter {
             union,
             files: Handles::new(),
             listings: Handles::new(),
+            notifier: Arc::default(),
         }
+    }
+
+    /// Where the session's notifier belongs, before the session runs.
+    pub(crate) fn notifier(&self) -> Arc<OnceLock<Notifier>> {
+        Arc::clone(&self.notifier)
     }
 
     pub(super) fn inode(&self, ino: INodeNo) -> Result<Arc<Inode>> {
@@ -148,11 +154,29 @@ impl Adapter {
             write: flags.acc_mode() != OpenAccMode::O_RDONLY || truncate,
             truncate,
         };
+        let was_copied_up = inode.is_copied_up();
         let handle = self.union.open(&inode, options)?;
+        if options.write && !was_copied_up {
+            self.tell_of_copy_up(ino);
+        }
         if truncate {
             self.drop_privileges(&inode, uid)?;
         }
         Ok(self.files.insert(handle))
+    }
+
+    /// A copy has a ctime and a link count of its own. The kernel asks for
+    /// the attributes again after each change that it sent, but to open a
+    /// file is none. Before the reply, so that whoever opened sees the copy's;
+    /// to invalidate attributes alone takes no lock of the kernel's
+    /// (`fuse_reverse_inval_inode`, fs/fuse/inode.c).
+    fn tell_of_copy_up(&self, ino: INodeNo) {
+        let Some(notifier) = self.notifier.get() else {
+            return;
+        };
+        if let Err(error) = notifier.inval_inode(ino, -1, 0) {
+            tracing::debug!(ino = ino.0, %error, "the kernel keeps its attributes");
+        }
     }
 
     /// What the kernel does at every other truncation (`dentry_needs_remove_privs`,

@@ -100,9 +100,6 @@ impl Args {
             named.lowers.insert(0, upper);
             named.work = None;
         }
-        if named.upper.is_none() {
-            options = options.set(MountFlag::ReadOnly);
-        }
         let debug = self.debug || named.debug;
         Ok(Plan {
             directories: Directories {

@@ -3,7 +3,7 @@
 
 use overlay_core::Union;
 use overlay_core::spec::{Dir, Op, Outcome, Seen, Stored};
-use overlay_fuse::{Mount, MountFlag, MountHandle, MountOptions, Unmounted};
+use overlay_fuse::{Mount, MountHandle, Unmounted};
 
 use super::Subject;
 use super::core::storages::{OnDirectories, Storages};
@@ -18,7 +18,6 @@ pub struct Mounted {
     /// `None` only while it is not mounted; what is used goes before the mount.
     mounted: Option<(Posix, MountHandle)>,
     storages: OnDirectories,
-    writable: bool,
 }
 
 impl Mounted {
@@ -35,7 +34,6 @@ impl Mounted {
         let mut mounted = Mounted {
             mounted: None,
             storages: OnDirectories::new(layers, writable),
-            writable,
         };
         mounted.mount();
         mounted
@@ -44,15 +42,7 @@ impl Mounted {
     fn mount(&mut self) {
         let union = Union::new(self.storages.stack()).unwrap();
         let point = self.storages.scratch().mount_point();
-        // As on the kernel, a stack without an upper is mounted read-only.
-        let options = match self.writable {
-            true => MountOptions::new(),
-            false => MountOptions::new().set(MountFlag::ReadOnly),
-        };
-        let handle = Mount::builder(union)
-            .options(options)
-            .mount(&point)
-            .unwrap();
+        let handle = Mount::builder(union).mount(&point).unwrap();
         // The threads that serve the mount share this one's umask; operations
         // change it, and must not change theirs.
         sys::own_umask().unwrap();

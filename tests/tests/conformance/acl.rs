@@ -29,7 +29,7 @@ fn with_mask(owner: u16, mask: u16, other: u16) -> Vec<u8> {
 fn supported(node: &dyn WritableNode) -> bool {
     match node.set_xattr(ACCESS, &with_mask(6, 6, 0), SetXattr::Any) {
         Err(error) if error.is(Errno::OPNOTSUPP) => {
-            eprintln!("SKIPPED: no ACLs here");
+            skipped("no ACLs here");
             false
         }
         outcome => {

@@ -103,7 +103,7 @@ fn what_is_mounted_inside_a_lower_does_not_shine_through() {
         .arg(&inner)
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: no tmpfs can be mounted here");
+        skipped("no tmpfs can be mounted here");
         return;
     }
     let listed = node(&*lower(&dirs), "inner");
@@ -129,7 +129,7 @@ fn a_lower_outlives_the_mount_it_was_opened_from() {
         .arg(dirs.outside())
         .status();
     if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: no tmpfs can be mounted here");
+        skipped("no tmpfs can be mounted here");
         return;
     }
     fs::write(dirs.outside().join("file"), b"still").unwrap();

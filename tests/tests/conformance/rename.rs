@@ -156,7 +156,7 @@ contract! {
 
     fn whiteout_leaves_a_device_0_0_and_replaces(subject) {
         if !subject.storage.capabilities().rename_whiteout {
-            eprintln!("SKIPPED: no RENAME_WHITEOUT here");
+            skipped("no RENAME_WHITEOUT here");
             return;
         }
         let root = &*subject.root;

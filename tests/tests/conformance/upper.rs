@@ -21,7 +21,7 @@ fn the_work_area_is_made_private_and_inherits_nothing() {
     let flags = rustix::fs::XattrFlags::empty();
     let set = rustix::fs::setxattr(dirs.workdir(), "system.posix_acl_default", &acl, flags);
     if set.is_err() {
-        eprintln!("SKIPPED in part: no ACLs here ({set:?})");
+        skipped(&format!("a part: no ACLs here ({set:?})"));
     }
     let storage = open(&dirs).unwrap();
     let work = dirs.workdir().join("work");

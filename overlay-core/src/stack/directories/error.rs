@@ -139,6 +139,14 @@ pub enum SetupError {
         /// The upper layer.
         upper: PathBuf,
     },
+    /// Work on another mount than upper, and none can lie on the same.
+    #[error(
+        "upper layer {upper:?} is the root of a mount, so no work directory can lie beside it: make a directory inside it the upper layer, for example {:?}", .upper.join("upper")
+    )]
+    NothingBeside {
+        /// The upper layer.
+        upper: PathBuf,
+    },
     /// Another union of ours writes there.
     #[error(
         "upper layer {upper:?} or its work directory {work:?} is in use by another mount: unmount that first"
@@ -204,6 +212,16 @@ pub enum SetupError {
         "{role} {path:?} is a mount whose server is gone: unmount it (umount, or fusermount3 -u)"
     )]
     Dead {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// `EMFILE`: each layer holds a descriptor.
+    #[error(
+        "{role} {path:?} cannot be opened, for this process may open no more files: raise the limit (ulimit -n), or name fewer layers"
+    )]
+    TooManyOpen {
         /// What it was meant to be.
         role: Role,
         /// As it was given.

@@ -71,8 +71,7 @@ impl Place {
             (Some(parent), Some(_)) => parent,
             // The upper layer is "/": nothing lies beside it.
             _ => {
-                return Err(SetupError::WorkElsewhere {
-                    work: real,
+                return Err(SetupError::NothingBeside {
                     upper: upper.path.clone(),
                 });
             }
@@ -144,11 +143,11 @@ impl Place {
 
     /// The layer itself would not open.
     pub(super) fn refused(&self, source: Error) -> SetupError {
-        SetupError::Layer {
-            role: self.role,
-            path: self.path.clone(),
-            source,
+        let (role, path) = (self.role, self.path.clone());
+        if source.is(Errno::MFILE) {
+            return SetupError::TooManyOpen { role, path };
         }
+        SetupError::Layer { role, path, source }
     }
 }
 
@@ -177,6 +176,7 @@ pub(super) fn refusal(role: Role, path: &Path, error: io::Error) -> SetupError {
         Some(Errno::NOTDIR) => SetupError::NotDirectory { role, path },
         Some(Errno::ACCESS | Errno::PERM) => SetupError::Unreadable { role, path },
         Some(Errno::ROFS) => SetupError::ReadOnly { role, path },
+        Some(Errno::MFILE) => SetupError::TooManyOpen { role, path },
         // A FUSE mount answers so once its server is gone.
         Some(Errno::NOTCONN) => SetupError::Dead { role, path },
         _ => SetupError::Path {

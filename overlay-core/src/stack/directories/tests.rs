@@ -90,7 +90,8 @@ fn a_work_directory_on_another_filesystem_is_refused() {
         attr.dev() != fs::metadata(dir.path()).unwrap().dev()
     });
     if !other {
-        eprintln!("skipped: /dev/shm is not another filesystem here");
+        eprintln!("SKIPPED: /dev/shm is not another filesystem here");
+        assert!(std::env::var_os("CI").is_none(), "nothing may skip in CI");
         return;
     }
     let directories = Directories {

@@ -19,7 +19,6 @@ fn two_paths_are_read_only_and_three_have_an_upper() {
     let two = plan(&[b"a:b", b"m"]).unwrap();
     assert_eq!(two.directories.lowers, [PathBuf::from("a"), "b".into()]);
     assert_eq!(two.directories.upper, None);
-    assert!(two.options.has(MountFlag::ReadOnly));
     let three = plan(&[b"a", b"u", b"m"]).unwrap();
     assert_eq!(three.directories.upper, Some("u".into()));
     assert_eq!(three.point, PathBuf::from("m"));
