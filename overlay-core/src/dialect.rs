@@ -10,8 +10,10 @@ use crate::error::Result;
 use crate::layer::{New, Node};
 
 pub mod overlay;
+mod redirect;
 
 pub use overlay::Namespace;
+pub use redirect::{REDIRECT_MAX, Redirect};
 
 /// The encoding of marks on one branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +70,24 @@ impl Dialect {
         }
     }
 
-    /// Whether what this object shows lies elsewhere on the branches below: a
-    /// directory that was renamed (`redirect`), a file without its own data
-    /// (`metacopy`).
-    pub fn points_below(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
+    /// Where a renamed directory says that its lower part lies.
+    pub fn redirect(self, node: &dyn Node) -> Result<Option<Redirect>> {
         match self {
-            Dialect::Overlay(namespace) => namespace.points_below(node, attr),
+            Dialect::Overlay(namespace) => namespace.redirect(node),
+        }
+    }
+
+    /// The name of the attribute that holds a redirect.
+    pub fn redirect_mark(self) -> &'static [u8] {
+        match self {
+            Dialect::Overlay(namespace) => namespace.redirect_mark(),
+        }
+    }
+
+    /// Whether a file's data lies on a branch below (`metacopy`).
+    pub fn lacks_data(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
+        match self {
+            Dialect::Overlay(namespace) => namespace.lacks_data(node, attr),
         }
     }
 

@@ -29,14 +29,18 @@ mod link;
 mod locks;
 mod lookup;
 mod open;
+mod options;
 mod readdir;
+mod redirect;
 mod remove;
 mod rename;
+mod search;
 mod table;
 mod xattr;
 
 pub use inode::Inode;
 pub use open::{Handle, OpenOptions};
+pub use options::{Options, RedirectDir};
 pub use readdir::{DirEntry, DirHandle, Flow};
 
 /// Who asks: new objects belong to them.
@@ -61,6 +65,7 @@ pub struct Entry {
 /// A stack put together: all verbs of a filesystem.
 #[derive(Debug)]
 pub struct Union {
+    options: Options,
     stack: Stack,
     target: Option<Target>,
     /// Whether the writable branch may hold whiteouts that are regular files.
@@ -92,6 +97,11 @@ impl Union {
     /// # Ok::<(), overlay_core::Error>(())
     /// ```
     pub fn new(stack: Stack) -> Result<Arc<Union>> {
+        Union::with_options(stack, Options::default())
+    }
+
+    /// As [`Union::new`], behaving as `options` say.
+    pub fn with_options(stack: Stack, options: Options) -> Result<Arc<Union>> {
         let target = policy::target(&stack)?;
         if let Some(target) = &target {
             target.storage.clear_work()?;
@@ -131,12 +141,14 @@ impl Union {
         }
         let body = Body::Directory(Box::new(Directory {
             lowers: lowers.into_boxed_slice(),
+            redirect: Mutex::new(None),
             state: RwLock::default(),
         }));
         let root = table.enter(Inode::new(ROOT, None, body, writable, None, &table));
         // Copies of the root's own object show the root's number.
         table.give(ObjectId::from(&root.node().attr()?), ROOT);
         Ok(Arc::new(Union {
+            options,
             stack,
             target,
             writable_file_whiteouts,
@@ -191,5 +203,13 @@ impl Union {
     fn is_bottom(&self, id: BranchId) -> bool {
         let bottom = self.stack.branches().last();
         bottom.is_some_and(|branch| branch.id == id)
+    }
+
+    /// The roots of the read-only branches, top first: the root merges all.
+    fn lower_roots(&self) -> &[LowerDir] {
+        match self.root.directory() {
+            Some(root) => &root.lowers,
+            None => &[],
+        }
     }
 }

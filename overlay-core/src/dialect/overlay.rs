@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::Opacity;
+use super::{Opacity, Redirect};
 use crate::attr::{Attr, FileKind};
 use crate::error::Result;
 use crate::layer::{New, NewKind, Node};
@@ -79,22 +79,24 @@ impl Namespace {
         })
     }
 
-    pub(super) fn points_below(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
-        let mark: &[u8] = match (self, attr.kind) {
-            (Namespace::Trusted, FileKind::Directory) => b"trusted.overlay.redirect",
-            (Namespace::User, FileKind::Directory) => b"user.overlay.redirect",
-            (Namespace::Trusted, FileKind::Regular) => b"trusted.overlay.metacopy",
-            (Namespace::User, FileKind::Regular) => b"user.overlay.metacopy",
-            (
-                _,
-                FileKind::Symlink
-                | FileKind::Fifo
-                | FileKind::Socket
-                | FileKind::CharDevice
-                | FileKind::BlockDevice,
-            ) => return Ok(false),
+    pub(super) fn redirect_mark(self) -> &'static [u8] {
+        match self {
+            Namespace::Trusted => b"trusted.overlay.redirect",
+            Namespace::User => b"user.overlay.redirect",
+        }
+    }
+
+    pub(super) fn redirect(self, node: &dyn Node) -> Result<Option<Redirect>> {
+        let value = node.xattr(self.redirect_mark())?;
+        value.map(|value| Redirect::parse(&value)).transpose()
+    }
+
+    pub(super) fn lacks_data(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
+        let mark: &[u8] = match self {
+            Namespace::Trusted => b"trusted.overlay.metacopy",
+            Namespace::User => b"user.overlay.metacopy",
         };
-        Ok(node.xattr(mark)?.is_some())
+        Ok(attr.kind == FileKind::Regular && node.xattr(mark)?.is_some())
     }
 
     pub(super) fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::table::Table;
 use crate::attr::FileKind;
+use crate::dialect::Redirect;
 use crate::layer::{Node, WritableNode};
 use crate::name::{Name, NameBuf};
 use crate::stack::BranchId;
@@ -45,6 +46,9 @@ pub(super) enum Body {
 pub(super) struct Directory {
     /// The directories of read-only branches that merge here, top first.
     pub lowers: Box<[LowerDir]>,
+    /// Where its copy says that they lie, if not by its name. Leaf lock;
+    /// changes under the parent's lock, together with the copy's mark.
+    pub redirect: Mutex<Option<Redirect>>,
     /// Protects the entries: readers look up and list, writers change.
     /// Rank 3; several are taken in the order of inode numbers.
     pub state: RwLock<DirState>,

@@ -1,19 +1,17 @@
-//! What a name shows: the branches probed from the top, until a whiteout, an
-//! opaque directory or a non-directory ends the search.
+//! What a name shows, as an inode: a known one, or a new one made of what the
+//! search found.
 //!
 //! Takes the directory's lock for reading, so an answer never mixes the
 //! states before and after a change of that directory.
 
 use std::sync::Arc;
 
-use super::inode::{Body, Directory, Inode, Link, LowerDir};
+use super::inode::{Body, Directory, Inode, Link};
 use super::locks::{DirHeld, DirRead};
+use super::search::View;
 use super::table::ObjectId;
 use super::{Entry, Union};
-use crate::attr::Attr;
-use crate::dialect::{Dialect, Opacity};
 use crate::error::{Error, Result};
-use crate::layer::{Found, Node, WritableNode};
 use crate::name::Name;
 
 /// What the writable branch itself stores at a name.
@@ -22,18 +20,6 @@ pub(super) enum Written {
     Nothing,
     Whiteout,
     Object,
-}
-
-/// A name as a union directory shows it, before an inode is made of it.
-struct View {
-    /// Of the topmost object.
-    attr: Attr,
-    writable: Option<Arc<dyn WritableNode>>,
-    lower: Option<Arc<dyn Node>>,
-    /// All parts of a directory on read-only branches, top first.
-    lowers: Vec<LowerDir>,
-    /// Attributes of the topmost part on a read-only branch.
-    lower_attr: Option<Attr>,
 }
 
 impl Union {
@@ -57,133 +43,13 @@ impl Union {
         held: &impl DirHeld,
     ) -> Result<Option<Entry>> {
         debug_assert!(held.holds(parent));
-        let Some(view) = self.view(parent, name)? else {
+        let Some(view) = self.search(parent, name)? else {
             return Ok(None);
         };
         let attr = view.attr;
         let inode = self.inode_of(parent, name, view);
         let attr = inode.shown(attr);
         Ok(Some(Entry { inode, attr }))
-    }
-
-    fn view(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<View>> {
-        let directory = parent.directory().ok_or(Error::NotDirectory)?;
-        let mut view = None;
-        if let (Some(target), Some(node)) = (&self.target, parent.writable.get())
-            && let Some(Found { node, attr }) = node.lookup_writable(name)?
-        {
-            // File whiteouts are for writers that cannot make devices: where
-            // one was left by such a writer, it counts.
-            if target.dialect.is_whiteout(&attr)
-                || self.is_marked_file(target.dialect, parent, &*node, &attr)?
-            {
-                return Ok(None);
-            }
-            let opacity = match attr.kind.is_dir() && !directory.lowers.is_empty() {
-                true => target.dialect.opacity(&*node)?,
-                false => Opacity::Transparent,
-            };
-            if self.has_lowers() {
-                refuse_pointer(target.dialect, &*node, &attr)?;
-            }
-            let ends =
-                !attr.kind.is_dir() || directory.lowers.is_empty() || opacity == Opacity::Opaque;
-            let found = View {
-                attr,
-                writable: Some(node),
-                lower: None,
-                lowers: Vec::new(),
-                lower_attr: None,
-            };
-            if ends {
-                return Ok(Some(found));
-            }
-            view = Some(found);
-        }
-        self.view_lowers(directory, name, view)
-    }
-
-    /// Continues a search on the read-only branches.
-    fn view_lowers(
-        &self,
-        directory: &Directory,
-        name: &Name,
-        mut view: Option<View>,
-    ) -> Result<Option<View>> {
-        for (depth, lower) in directory.lowers.iter().enumerate() {
-            let Some(Found { node, attr }) = lower.node.lookup(name)? else {
-                continue;
-            };
-            let dialect = self.dialect_of(lower);
-            if self.is_whiteout_in(lower, dialect, &*node, &attr)? {
-                break;
-            }
-            let shows = view.is_none() || attr.kind.is_dir();
-            if shows && !self.is_bottom(lower.branch) {
-                refuse_pointer(dialect, &*node, &attr)?;
-            }
-            if !attr.kind.is_dir() {
-                // Under a directory it stays hidden, and ends the search.
-                return Ok(view.or(Some(View {
-                    attr,
-                    writable: None,
-                    lower: Some(node),
-                    lowers: Vec::new(),
-                    lower_attr: Some(attr),
-                })));
-            }
-            let last = depth + 1 == directory.lowers.len();
-            let opacity = if last && !self.may_hold_file_whiteouts(lower) {
-                Opacity::Transparent
-            } else {
-                dialect.opacity(&*node)?
-            };
-            let view = view.get_or_insert_with(|| View {
-                attr,
-                writable: None,
-                lower: None,
-                lowers: Vec::new(),
-                lower_attr: None,
-            });
-            view.lower_attr.get_or_insert(attr);
-            view.lowers.push(LowerDir {
-                branch: lower.branch,
-                node,
-                file_whiteouts: opacity == Opacity::HoldsFileWhiteouts,
-            });
-            if opacity == Opacity::Opaque {
-                break;
-            }
-        }
-        Ok(view)
-    }
-
-    /// Whether an object in a part of a directory hides its name.
-    pub(super) fn is_whiteout_in(
-        &self,
-        part: &LowerDir,
-        dialect: Dialect,
-        node: &dyn Node,
-        attr: &Attr,
-    ) -> Result<bool> {
-        Ok(dialect.is_whiteout(attr)
-            || part.file_whiteouts
-                && dialect.may_be_file_whiteout(attr)
-                && dialect.is_file_whiteout(node)?)
-    }
-
-    /// The same on the writable branch.
-    fn is_marked_file(
-        &self,
-        dialect: Dialect,
-        parent: &Inode,
-        node: &dyn Node,
-        attr: &Attr,
-    ) -> Result<bool> {
-        Ok(self.writable_file_whiteouts
-            && dialect.may_be_file_whiteout(attr)
-            && dialect.is_file_whiteout(node)?
-            && dialect.opacity(parent.node())? == Opacity::HoldsFileWhiteouts)
     }
 
     /// What the writable branch stores at `name` in `parent`.
@@ -268,6 +134,7 @@ impl Union {
         };
         let body = Body::Directory(Box::new(Directory {
             lowers: view.lowers.into_boxed_slice(),
+            redirect: parking_lot::Mutex::new(view.redirect),
             state: parking_lot::RwLock::default(),
         }));
         self.table.enter(Inode::new(
@@ -334,17 +201,5 @@ impl Union {
             parent: Arc::clone(parent),
             name: name.to_owned(),
         });
-    }
-}
-
-/// `EPERM` for what shows something that lies elsewhere on the branches below
-/// (as the kernel without `metacopy`): better than zeros for its data, or an
-/// empty directory.
-fn refuse_pointer(dialect: Dialect, node: &dyn Node, attr: &Attr) -> Result<()> {
-    match dialect.points_below(node, attr)? {
-        true => Err(Error::NotPermitted(
-            "redirects and metacopy files are not followed yet",
-        )),
-        false => Ok(()),
     }
 }

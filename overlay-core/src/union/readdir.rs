@@ -157,12 +157,30 @@ impl Union {
 
     /// The number that `stat(2)` will show for an entry.
     fn number_to_list(&self, inode: &Arc<Inode>, met: &Met, held: &impl DirHeld) -> Result<u64> {
-        if met.kind.is_dir() && met.over.is_some() {
-            // Whether the two merge is the lookup's to say.
+        if met.kind.is_dir()
+            && met.written
+            && (met.over.is_some() || self.is_redirected(inode, met)?)
+        {
+            // What it merges with is the lookup's to say.
             let entry = self.resolve(inode, &met.name, held)?;
             return Ok(entry.map_or(0, |entry| entry.attr.ino));
         }
         Ok(self.table.number_of(met.id))
+    }
+
+    /// Whether a directory of the writable branch was renamed, and shows the
+    /// number of something that lies elsewhere below.
+    fn is_redirected(&self, inode: &Inode, met: &Met) -> Result<bool> {
+        let (Some(target), Some(node)) = (&self.target, inode.writable.get()) else {
+            return Ok(false);
+        };
+        if !self.has_lowers() || self.table.is_given(met.id) {
+            return Ok(false);
+        }
+        match node.lookup(&met.name)? {
+            Some(found) => Ok(self.redirect_of(target.dialect, &*found.node)?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// Whether a directory shows no entry.

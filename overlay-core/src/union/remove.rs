@@ -110,6 +110,12 @@ impl Union {
                     Some(&**copy),
                 )?;
             }
+            // Its lower part lies elsewhere (a redirect): the whiteouts hide
+            // it until the directory goes, so they go together.
+            Some(copy) if inode.lower().is_some() && self.stores_anything(&**copy)? => {
+                self.put_empty(target, dir, name, copy)?;
+                dir.remove(name, Removal::Directory, None)?;
+            }
             Some(copy) => {
                 self.clear_whiteouts(inode, held)?;
                 dir.remove(name, Removal::Directory, Some(&**copy))?;

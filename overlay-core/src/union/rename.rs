@@ -1,8 +1,7 @@
 //! Renaming: copy up first, then lock, look again, and move in one step.
 //!
-//! A directory that has content on read-only branches cannot move yet: its
-//! lower part would need a redirect, so it is `EXDEV` (as on the kernel with
-//! `redirect_dir=off`) and `mv(1)` copies.
+//! A directory that has content on read-only branches gets a redirect before
+//! it moves, or is `EXDEV` with `redirect_dir=off`; then `mv(1)` copies.
 //!
 //! Takes the topology lock for directories between parents, then the locks of
 //! both parents and of a directory that is replaced.
@@ -14,10 +13,11 @@ use super::copy_up::DataNeeded;
 use super::inode::{Inode, Link};
 use super::locks::{DirWrite, TopologyGuard};
 use super::lookup::Written;
+use super::redirect::Reach;
 use super::{Entry, Union};
 use crate::attr::{Owner, SetAttr, SetTime};
 use crate::error::{Error, Result};
-use crate::layer::{New, NewKind, Removal, RenameMode, SetXattr, Staged, WritableNode};
+use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
 use crate::name::Name;
 use crate::policy::Target;
 
@@ -65,11 +65,11 @@ impl Union {
             // Two names of one object: nothing to do (POSIX).
             return Ok(true);
         }
-        refuse_merged(&source)?;
+        self.refuse_merged(&source)?;
         if let Some(there) = &displaced {
             match mode {
                 RenameMode::Exchange => {
-                    refuse_merged(there)?;
+                    self.refuse_merged(there)?;
                     self.writable(there, DataNeeded::All)?;
                 }
                 RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => {
@@ -172,7 +172,7 @@ impl Union {
                 displaced = None;
             }
         }
-        mark_opaque(target, source, to.0)?;
+        self.mark_for_move(target, source, from.1, to.0, reach(from, to))?;
         let uncovers = self.lower_shows(from.0, from.1, held)?;
         let over_whiteout = self.written(to.0, to.1, held)? == Written::Whiteout;
         let step = Step::choose(source.kind().is_dir(), over_whiteout, uncovers);
@@ -201,7 +201,7 @@ impl Union {
     /// Puts an empty directory with the same attributes in the place of one
     /// that stores whiteouts, so that it can be replaced in one step. What is
     /// seen does not change: both are empty. Source: `ovl_clear_empty`.
-    fn put_empty(
+    pub(super) fn put_empty(
         &self,
         target: &Target,
         dir: &dyn WritableNode,
@@ -240,8 +240,8 @@ impl Union {
         source: &Arc<Inode>,
         there: &Arc<Inode>,
     ) -> Result<()> {
-        mark_opaque(target, source, to.0)?;
-        mark_opaque(target, there, from.0)?;
+        self.mark_for_move(target, source, from.1, to.0, reach(from, to))?;
+        self.mark_for_move(target, there, to.1, from.0, reach(from, to))?;
         let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
         from_dir.rename(
             from.1,
@@ -278,6 +278,13 @@ impl Step {
     }
 }
 
+fn reach(from: Place<'_>, to: Place<'_>) -> Reach {
+    match Arc::ptr_eq(from.0, to.0) {
+        true => Reach::SameParent,
+        false => Reach::AnotherParent,
+    }
+}
+
 fn same(entry: Option<&Entry>, inode: Option<&Arc<Inode>>) -> bool {
     match (entry, inode) {
         (Some(entry), Some(inode)) => Arc::ptr_eq(&entry.inode, inode),
@@ -288,26 +295,6 @@ fn same(entry: Option<&Entry>, inode: Option<&Arc<Inode>>) -> bool {
 
 fn copy(inode: &Arc<Inode>) -> Result<&dyn WritableNode> {
     inode.writable.get().map(|node| &**node).ok_or(Error::Stale)
-}
-
-/// A directory whose content lies on read-only branches stays where it is.
-fn refuse_merged(inode: &Inode) -> Result<()> {
-    match inode.directory() {
-        Some(directory) if !directory.lowers.is_empty() => Err(Error::CrossDevice),
-        Some(_) | None => Ok(()),
-    }
-}
-
-/// Before a directory comes to lie over lower directories it must hide them.
-/// Where it lies now it hides nothing, so the mark can come first.
-fn mark_opaque(target: &Target, moving: &Inode, parent: &Inode) -> Result<()> {
-    let merges = parent.directory().is_some_and(|d| !d.lowers.is_empty());
-    if !moving.kind().is_dir() || !merges {
-        return Ok(());
-    }
-    let node = moving.writable.get().ok_or(Error::Stale)?;
-    let (name, value) = target.dialect.opaque_mark();
-    node.set_xattr(name, value, SetXattr::Any)
 }
 
 /// A directory may not come to lie inside itself. Under the topology lock for

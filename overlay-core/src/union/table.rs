@@ -86,6 +86,11 @@ impl Table {
             .or_insert_with(|| self.private_number())
     }
 
+    /// Whether an object shows a number that is not made from its own.
+    pub fn is_given(&self, id: ObjectId) -> bool {
+        self.given.contains_key(&id)
+    }
+
     fn given(&self, id: ObjectId) -> Option<u64> {
         self.given.get(&id).map(|number| *number)
     }
