@@ -102,6 +102,18 @@ fn without_fuse_it_says_so() {
 }
 
 #[test]
+fn without_a_place_it_says_which_variable_to_set() {
+    if !can_mount() {
+        return;
+    }
+    let output = demo(Path::new("/proc")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = said(&output);
+    assert!(sentence.contains("set TMPDIR"), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
+}
+
+#[test]
 fn interrupted_it_leaves_nothing() {
     if !can_mount() {
         return;
