@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{can_mount, eventually, has_fusermount, said};
+use common::{can_mount, eventually, has_fusermount, install, said};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -65,7 +65,7 @@ fn it_works_for_ordinary_users() {
     let program = tempfile::tempdir().unwrap();
     fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = program.path().join("ufs");
-    fs::copy(env!("CARGO_BIN_EXE_ufs"), &program).unwrap();
+    install(env!("CARGO_BIN_EXE_ufs"), &program);
     let script = "mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; \
         mknod -m 666 /dev/fuse c 10 229; \
         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" demo";
