@@ -210,7 +210,9 @@ pub trait WritableNode: Node {
     ) -> Result<()>;
 
     /// Tells this non-directory node that `name` in `dir` is another name of
-    /// its object, to be used from now on; releases what `remove` held.
+    /// its object: if it lost its own, it uses this one from now on, and
+    /// releases what `remove` held. A name that it has is better than this
+    /// one, which may be moved at this moment.
     fn relocate(&self, dir: &dyn WritableNode, name: &Name) -> Result<()>;
 
     /// Changes attributes, in the order size, owner, mode, times. Setuid and

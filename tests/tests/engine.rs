@@ -1,0 +1,140 @@
+//! What no history of operations shows: descriptors, several filesystems,
+//! layers that somebody else made, unions whose disk says no.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use overlay_core::fs::UnionFs;
+use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
+use overlay_core::union::{Entry, Inode};
+use overlay_core::{Name, Stack, Union};
+use tempfile::TempDir;
+
+/// An empty upper over empty lowers.
+struct Home {
+    dir: TempDir,
+    lowers: usize,
+}
+
+impl Home {
+    fn new(lowers: usize) -> Home {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["upper", "work"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        for index in 0..lowers {
+            fs::create_dir(dir.path().join(index.to_string())).unwrap();
+        }
+        Home { dir, lowers }
+    }
+
+    fn at(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn open(&self) -> UnionFs {
+        let descriptors = Descriptors::new(64);
+        let upper = DirUpper::open(&self.at("upper"), &self.at("work"), &descriptors).unwrap();
+        let mut stack = Stack::new().upper(upper);
+        for index in 0..self.lowers {
+            let lower = DirStorage::open(&self.at(&index.to_string()), &descriptors);
+            stack = stack.lower(lower.unwrap());
+        }
+        UnionFs::new(stack).unwrap()
+    }
+}
+
+fn name(name: &str) -> &Name {
+    Name::new(name.as_bytes()).unwrap()
+}
+
+fn look(union: &Union, parent: &Arc<Inode>, at: &str) -> Entry {
+    union.lookup(parent, name(at)).unwrap().unwrap()
+}
+
+/// Descriptors of this process that lead below `path`.
+fn descriptors_below(path: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").unwrap();
+    links
+        .filter_map(|link| fs::read_link(link.unwrap().path()).ok())
+        .filter(|target| target.starts_with(path))
+        .count()
+}
+
+#[test]
+fn regression_a_hard_link_that_lives_on_by_another_name_holds_no_descriptor() {
+    let home = Home::new(1);
+    let fs = home.open();
+    fs.create_dir("x").unwrap();
+    fs.create_dir("y").unwrap();
+    let mut known = Vec::new();
+    for index in 0..100 {
+        fs.write(format!("x/{index}"), "one").unwrap();
+        fs.hard_link(format!("x/{index}"), format!("y/{index}"))
+            .unwrap();
+        let x = look(fs.union(), &fs.union().root(), "x").inode;
+        known.push(look(fs.union(), &x, &index.to_string()));
+    }
+    let before = descriptors_below(home.dir.path());
+    for index in 0..100 {
+        fs.remove_file(format!("y/{index}")).unwrap();
+    }
+    assert!(descriptors_below(home.dir.path()) <= before);
+    // The same after a rename of a name that is not the first.
+    for index in 0..100 {
+        fs.hard_link(format!("x/{index}"), format!("y/a{index}"))
+            .unwrap();
+        fs.rename(format!("y/a{index}"), format!("y/b{index}"))
+            .unwrap();
+        fs.remove_file(format!("y/b{index}")).unwrap();
+    }
+    assert!(descriptors_below(home.dir.path()) <= before);
+    assert_eq!(fs.read("x/7").unwrap(), b"one");
+}
+
+#[test]
+fn regression_a_link_to_an_object_whose_known_names_are_gone_frees_its_descriptor() {
+    let home = Home::new(1);
+    fs::write(home.at("upper/a"), "one").unwrap();
+    fs::hard_link(home.at("upper/a"), home.at("upper/unseen")).unwrap();
+    let fs = home.open();
+    let root = fs.union().root();
+    let entry = look(fs.union(), &root, "a");
+    let before = descriptors_below(home.dir.path());
+    fs.remove_file("a").unwrap();
+    fs.union().link(&entry.inode, &root, name("b")).unwrap();
+    assert!(descriptors_below(home.dir.path()) <= before);
+    assert_eq!(fs.metadata("b").unwrap().nlink, 2);
+    assert_eq!(fs.metadata("unseen").unwrap().ino, entry.attr.ino);
+}
+
+#[test]
+fn regression_a_hard_link_stays_reachable_when_its_names_change_in_two_directories_at_once() {
+    let home = Home::new(1);
+    let fs = home.open();
+    fs.create_dir("x").unwrap();
+    fs.create_dir("y").unwrap();
+    for round in 0..3000 {
+        fs.write("x/a", "one").unwrap();
+        fs.hard_link("x/a", "y/b").unwrap();
+        let x = look(fs.union(), &fs.union().root(), "x").inode;
+        let inode = look(fs.union(), &x, "a").inode;
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                fs.remove_file("x/a").unwrap();
+            });
+            scope.spawn(|| {
+                start.wait();
+                fs.rename("y/b", "y/c").unwrap();
+            });
+        });
+        let attr = fs.union().attr(&inode);
+        assert_eq!(attr.map(|attr| attr.nlink), Ok(1), "round {round}");
+        fs.remove_file("y/c").unwrap();
+    }
+}
