@@ -10,7 +10,7 @@ use std::sync::Arc;
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
 use overlay_core::union::{Entry, Inode};
-use overlay_core::{Name, Stack, Union};
+use overlay_core::{Errno, Name, Stack, Union};
 use tempfile::TempDir;
 
 /// An empty upper over empty lowers.
@@ -53,6 +53,10 @@ fn name(name: &str) -> &Name {
 
 fn look(union: &Union, parent: &Arc<Inode>, at: &str) -> Entry {
     union.lookup(parent, name(at)).unwrap().unwrap()
+}
+
+fn set_xattr(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
 }
 
 /// Descriptors of this process that lead below `path`.
@@ -137,4 +141,52 @@ fn regression_a_hard_link_stays_reachable_when_its_names_change_in_two_directori
         assert_eq!(attr.map(|attr| attr.nlink), Ok(1), "round {round}");
         fs.remove_file("y/c").unwrap();
     }
+}
+
+#[test]
+fn an_entry_that_cannot_be_looked_up_does_not_keep_the_others_from_being_listed() {
+    let home = Home::new(1);
+    fs::create_dir(home.at("0/d")).unwrap();
+    fs::create_dir(home.at("upper/d")).unwrap();
+    fs::write(home.at("upper/f"), "").unwrap();
+    set_xattr(
+        &home.at("upper/d"),
+        "trusted.overlay.redirect",
+        b"elsewhere",
+    );
+    let fs = home.open();
+    let mut names: Vec<_> = fs
+        .read_dir("/")
+        .unwrap()
+        .into_iter()
+        .map(|e| e.name)
+        .collect();
+    names.sort();
+    assert_eq!(names, ["d", "f"]);
+}
+
+#[test]
+fn a_file_without_its_data_is_refused_on_the_lowest_layer_too() {
+    let home = Home::new(1);
+    fs::write(home.at("0/f"), "").unwrap();
+    set_xattr(&home.at("0/f"), "trusted.overlay.metacopy", b"");
+    let error = home.open().read("f").unwrap_err();
+    assert_eq!(error.errno(), Errno::PERM);
+}
+
+#[test]
+fn an_opaque_directory_has_nothing_below_that_a_redirect_could_lead_to() {
+    let home = Home::new(2);
+    for layer in ["upper", "0"] {
+        fs::create_dir(home.at(layer).join(layer)).unwrap();
+        set_xattr(&home.at(layer).join(layer), "trusted.overlay.opaque", b"y");
+        set_xattr(
+            &home.at(layer).join(layer),
+            "trusted.overlay.redirect",
+            b"elsewhere",
+        );
+    }
+    let fs = home.open();
+    assert_eq!(fs.read_dir("upper").unwrap(), []);
+    assert_eq!(fs.read_dir("0").unwrap(), []);
 }
