@@ -190,3 +190,30 @@ fn an_opaque_directory_has_nothing_below_that_a_redirect_could_lead_to() {
     assert_eq!(fs.read_dir("upper").unwrap(), []);
     assert_eq!(fs.read_dir("0").unwrap(), []);
 }
+
+#[test]
+fn regression_nothing_lies_above_a_file_in_a_path() {
+    let home = Home::new(1);
+    let fs = home.open();
+    fs.write("file", "").unwrap();
+    fs.write("other", "").unwrap();
+    let error = fs.read("file/../other").unwrap_err();
+    assert_eq!(error, overlay_core::Error::NotDirectory);
+}
+
+#[test]
+fn regression_two_threads_create_one_file() {
+    let home = Home::new(1);
+    let fs = home.open();
+    for round in 0..500 {
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    start.wait();
+                    fs.create(format!("f{round}")).unwrap();
+                });
+            }
+        });
+    }
+}
