@@ -407,6 +407,23 @@ impl Staged {
         Ok(node)
     }
 
+    /// Swaps the object with `there`, which is `name` in `dir`, in one step.
+    /// Returns its node, and `there` as what is staged now: to be put back by
+    /// [`Staged::publish`], or given up by [`Staged::keep`].
+    pub fn swap(
+        mut self,
+        dir: &dyn WritableNode,
+        name: &Name,
+        there: &Arc<dyn WritableNode>,
+    ) -> Result<(Arc<dyn WritableNode>, Staged)> {
+        let mode = RenameMode::Exchange;
+        self.storage
+            .publish(&**self.node(), dir, name, mode, Some(&**there))?;
+        let node = Arc::clone(self.node());
+        self.node = Some(Arc::clone(there));
+        Ok((node, self))
+    }
+
     /// Gives up the place but keeps the object: a nameless file, as an
     /// unlinked one.
     pub fn keep(mut self) -> Result<Arc<dyn WritableNode>> {

@@ -3,14 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
 use overlay_core::union::{Entry, Inode};
-use overlay_core::{Errno, Name, Stack, Union};
+use overlay_core::{Errno, Name, SetAttr, Stack, Union};
+use overlay_tests::conformance::root_or_skip;
 use tempfile::TempDir;
 
 /// An empty upper over empty lowers.
@@ -31,7 +34,7 @@ impl Home {
         Home { dir, lowers }
     }
 
-    fn at(&self, path: &str) -> std::path::PathBuf {
+    fn at(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
 
@@ -216,4 +219,88 @@ fn regression_two_threads_create_one_file() {
             }
         });
     }
+}
+
+/// A filesystem in memory, until dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn at(point: PathBuf) -> Mounted {
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "tmpfs"])
+            .arg(&point)
+            .status();
+        assert!(done.unwrap().success());
+        Mounted(point)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let done = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+#[test]
+fn regression_a_rename_that_fails_leaves_the_directory_it_would_have_replaced() {
+    if !root_or_skip("a rename that fails with EBUSY") {
+        return;
+    }
+    let home = Home::new(1);
+    fs::create_dir(home.at("0/to")).unwrap();
+    fs::write(home.at("0/to/deleted"), "").unwrap();
+    let fs = home.open();
+    fs.create_dir("from").unwrap();
+    fs.remove_file("to/deleted").unwrap();
+    let to = look(fs.union(), &fs.union().root(), "to");
+    let busy = Mounted::at(home.at("upper/from"));
+    let error = fs.rename("from", "to").unwrap_err();
+    assert_eq!(error.errno(), Errno::BUSY);
+    drop(busy);
+    let open = fs.union().open_dir(&to.inode).unwrap();
+    let listed = fs
+        .union()
+        .read_dir(&open, 0, &mut |entry| panic!("{} is back", entry.name));
+    listed.unwrap();
+    assert_eq!(fs.read_dir("to").unwrap(), []);
+    fs.write("to/new", "").unwrap();
+    assert_eq!(fs.metadata("to").unwrap().ino, to.attr.ino);
+    assert_eq!(fs.read_dir("to").unwrap().len(), 1);
+    assert_eq!(fs::read_dir(home.at("work/work")).unwrap().count(), 0);
+}
+
+#[test]
+fn numbers_of_several_filesystems_differ_and_are_those_of_the_listing() {
+    if !root_or_skip("a layer on a filesystem of its own") {
+        return;
+    }
+    let home = Home::new(2);
+    let _memory = Mounted::at(home.at("0"));
+    for layer in ["0", "1", "upper"] {
+        for index in 0..40 {
+            fs::create_dir(home.at(layer).join(format!("d{layer}{index}"))).unwrap();
+            fs::write(home.at(layer).join(format!("f{layer}{index}")), "").unwrap();
+            fs::create_dir(home.at(layer).join(format!("m{index}"))).unwrap();
+        }
+    }
+    let fs = home.open();
+    let check = || {
+        let mut numbers = HashSet::new();
+        for entry in fs.read_dir("/").unwrap() {
+            let attr = fs.symlink_metadata(&entry.name).unwrap();
+            assert_eq!(attr.ino, entry.ino, "{:?}", entry.name);
+            assert!(numbers.insert(attr.ino), "{:?}", entry.name);
+        }
+        numbers
+    };
+    let before = check();
+    for entry in fs.read_dir("/").unwrap() {
+        let mode = SetAttr {
+            mode: Some(0o700),
+            ..SetAttr::default()
+        };
+        fs.set_attr(&entry.name, &mode).unwrap();
+    }
+    assert_eq!(check(), before);
 }

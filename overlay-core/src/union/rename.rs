@@ -158,17 +158,11 @@ impl Union {
     ) -> Result<()> {
         let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
         let displaced_dir = displaced.filter(|there| there.kind().is_dir());
-        let mut displaced_copy = displaced.and_then(|there| there.writable.get());
-        if let Some(there) = displaced_dir {
-            if !self.shows_nothing(there, held)? {
-                return Err(Error::NotEmpty);
-            }
-            if let Some(old) = displaced_copy
-                && self.stores_anything(&**old)?
-            {
-                self.put_empty(target, to_dir, to.1, old)?;
-                displaced_copy = None;
-            }
+        let displaced_copy = displaced.and_then(|there| there.writable.get());
+        if let Some(there) = displaced_dir
+            && !self.shows_nothing(there, held)?
+        {
+            return Err(Error::NotEmpty);
         }
         mark_opaque(target, source, to.0)?;
         let uncovers = self.lower_shows(from.0, from.1, held)?;
@@ -177,29 +171,55 @@ impl Union {
         if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
             return Err(Error::CrossDevice);
         }
-        let displaced_node = displaced_copy.map(|node| &**node);
-        from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
-        if step.leftover {
-            from_dir.remove(from.1, Removal::NonDirectory, None)?;
+        let swapped = match displaced_copy {
+            Some(old) if displaced_dir.is_some() && self.stores_anything(&**old)? => {
+                Some(self.put_empty(target, to_dir, to.1, old)?)
+            }
+            Some(_) | None => None,
+        };
+        let displaced_node = match &swapped {
+            Some((empty, _)) => Some(&**empty),
+            None => displaced_copy.map(|node| &**node),
+        };
+        let moved = from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node);
+        match (moved, swapped) {
+            (Ok(()), None) => {}
+            // The change is visible: failing to tidy up must not undo it.
+            (Ok(()), Some((_, old))) => {
+                if let Err(error) = old.keep() {
+                    tracing::warn!(%error, "a replaced directory stays in the work area");
+                }
+            }
+            (Err(error), None) => return Err(error),
+            (Err(error), Some((empty, old))) => {
+                old.publish(to_dir, to.1, RenameMode::Exchange, Some(&*empty))?;
+                return Err(error);
+            }
         }
         if let Some(there) = displaced {
             held.set_removed(there);
             self.drop_link(there, to.0, to.1);
         }
         move_link(source, from, to);
+        if step.leftover
+            && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
+        {
+            tracing::warn!(%error, "a whiteout that hides nothing stays");
+        }
         Ok(())
     }
 
     /// Puts an empty directory with the same attributes in the place of one
     /// that stores whiteouts, so that it can be replaced in one step. What is
-    /// seen does not change: both are empty.
+    /// seen does not change: both are empty. The old one waits in the work
+    /// area until the replacement is done: only it hides what lies below.
     fn put_empty(
         &self,
         target: &Target,
         dir: &dyn WritableNode,
         name: &Name,
         old: &Arc<dyn WritableNode>,
-    ) -> Result<()> {
+    ) -> Result<(Arc<dyn WritableNode>, Staged)> {
         let attr = old.attr()?;
         let opaque = target.dialect.opaque_mark();
         let empty = New {
@@ -211,13 +231,7 @@ impl Union {
             },
             xattrs: &[opaque],
         };
-        Staged::new(&target.storage, &empty)?.publish(
-            dir,
-            name,
-            RenameMode::Exchange,
-            Some(&**old),
-        )?;
-        Ok(())
+        Staged::new(&target.storage, &empty)?.swap(dir, name, old)
     }
 
     fn exchange(
