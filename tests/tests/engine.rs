@@ -221,15 +221,20 @@ fn regression_two_threads_create_one_file() {
     }
 }
 
-/// A filesystem in memory, until dropped.
+/// Something mounted inside a layer, until dropped.
 struct Mounted(PathBuf);
 
 impl Mounted {
-    fn at(point: PathBuf) -> Mounted {
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "tmpfs"])
-            .arg(&point)
-            .status();
+    fn memory(point: PathBuf) -> Mounted {
+        Mounted::run(point, &["-t", "tmpfs", "tmpfs"])
+    }
+
+    fn again(directory: &Path, point: PathBuf) -> Mounted {
+        Mounted::run(point, &["--bind", directory.to_str().unwrap()])
+    }
+
+    fn run(point: PathBuf, what: &[&str]) -> Mounted {
+        let done = Command::new("mount").args(what).arg(&point).status();
         assert!(done.unwrap().success());
         Mounted(point)
     }
@@ -254,7 +259,7 @@ fn regression_a_rename_that_fails_leaves_the_directory_it_would_have_replaced() 
     fs.create_dir("from").unwrap();
     fs.remove_file("to/deleted").unwrap();
     let to = look(fs.union(), &fs.union().root(), "to");
-    let busy = Mounted::at(home.at("upper/from"));
+    let busy = Mounted::memory(home.at("upper/from"));
     let error = fs.rename("from", "to").unwrap_err();
     assert_eq!(error.errno(), Errno::BUSY);
     drop(busy);
@@ -276,7 +281,7 @@ fn numbers_of_several_filesystems_differ_and_are_those_of_the_listing() {
         return;
     }
     let home = Home::new(2);
-    let _memory = Mounted::at(home.at("0"));
+    let _memory = Mounted::memory(home.at("0"));
     for layer in ["0", "1", "upper"] {
         for index in 0..40 {
             fs::create_dir(home.at(layer).join(format!("d{layer}{index}"))).unwrap();
@@ -303,4 +308,25 @@ fn numbers_of_several_filesystems_differ_and_are_those_of_the_listing() {
         fs.set_attr(&entry.name, &mode).unwrap();
     }
     assert_eq!(check(), before);
+}
+
+#[test]
+fn regression_a_directory_in_two_places_is_one_inode_in_each() {
+    if !root_or_skip("a directory mounted in a second place") {
+        return;
+    }
+    let home = Home::new(1);
+    fs::create_dir(home.at("upper/one")).unwrap();
+    fs::create_dir(home.at("upper/two")).unwrap();
+    let _second = Mounted::again(&home.at("upper/one"), home.at("upper/two"));
+    let fs = home.open();
+    let root = fs.union().root();
+    let one = look(fs.union(), &root, "one");
+    let two = look(fs.union(), &root, "two");
+    assert_ne!(one.inode.number(), two.inode.number());
+    let again = look(fs.union(), &root, "two");
+    assert_eq!(again.inode.number(), two.inode.number());
+    // These looked for the same inode again and again, and never ended.
+    assert_eq!(fs.rename("two", "three").unwrap_err().errno(), Errno::BUSY);
+    assert_eq!(fs.remove_dir("two").unwrap_err().errno(), Errno::BUSY);
 }

@@ -66,7 +66,8 @@ pub(super) struct Table {
     /// of their origin for as long as the union lives, and what cannot be
     /// encoded shows a private one.
     given: DashMap<ObjectId, u64>,
-    /// Numbers of the names of lower files with several hard links.
+    /// Numbers of the names of lower files with several hard links, and of
+    /// directories that lie in several places.
     split: DashMap<(u64, NameBuf), u64>,
     private: AtomicU64,
 }
@@ -115,7 +116,7 @@ impl Table {
         self.given.insert(id, number);
     }
 
-    /// The number of one name of a lower file with several hard links.
+    /// The number of one name of an object that is one for each of its names.
     pub fn split_number(&self, parent: &Inode, name: &Name) -> u64 {
         *self
             .split
