@@ -83,7 +83,7 @@ impl Union {
                 true => target.dialect.opacity(&*node)?,
                 false => Opacity::Transparent,
             };
-            if self.has_lowers() {
+            if self.has_lowers() || !attr.kind.is_dir() {
                 refuse_pointer(target.dialect, &*node, &attr)?;
             }
             let ends =
@@ -119,7 +119,9 @@ impl Union {
                 break;
             }
             let shows = view.is_none() || attr.kind.is_dir();
-            if shows && !self.is_bottom(lower.branch) {
+            // Nothing lies below the bottom that a directory could be merged
+            // with; a file without its data would show zeros all the same.
+            if shows && !(attr.kind.is_dir() && self.is_bottom(lower.branch)) {
                 refuse_pointer(dialect, &*node, &attr)?;
             }
             if !attr.kind.is_dir() {
@@ -259,8 +261,17 @@ impl Union {
                 return known;
             }
             // Two places that show one directory of a branch: only a damaged
-            // stack has that. They stay apart.
-            number = self.table.private_number();
+            // stack, or one with mounts inside, has that. They stay apart.
+            number = self.table.split_number(parent, name);
+            match self.table.get(number) {
+                Some(known) if known.links.read().contains(parent, name) => return known,
+                // It was moved or removed: the name means another one now.
+                Some(_) => {
+                    self.table.forget_split(parent, name);
+                    number = self.table.split_number(parent, name);
+                }
+                None => {}
+            }
         }
         let link = Link {
             parent: Arc::clone(parent),
@@ -341,10 +352,14 @@ impl Union {
 /// (as the kernel without `metacopy`): better than zeros for its data, or an
 /// empty directory.
 fn refuse_pointer(dialect: Dialect, node: &dyn Node, attr: &Attr) -> Result<()> {
-    match dialect.points_below(node, attr)? {
-        true => Err(Error::NotPermitted(
-            "redirects and metacopy files are not followed yet",
-        )),
-        false => Ok(()),
+    if !dialect.points_below(node, attr)? {
+        return Ok(());
     }
+    // What an opaque directory points to is hidden by it.
+    if attr.kind.is_dir() && dialect.opacity(node)? == Opacity::Opaque {
+        return Ok(());
+    }
+    Err(Error::NotPermitted(
+        "redirects and metacopy files are not followed yet",
+    ))
 }

@@ -159,8 +159,12 @@ impl Union {
     fn number_to_list(&self, inode: &Arc<Inode>, met: &Met, held: &impl DirHeld) -> Result<u64> {
         if met.kind.is_dir() && met.over.is_some() {
             // Whether the two merge is the lookup's to say.
-            let entry = self.resolve(inode, &met.name, held)?;
-            return Ok(entry.map_or(0, |entry| entry.attr.ino));
+            match self.resolve(inode, &met.name, held) {
+                Ok(entry) => return Ok(entry.map_or(0, |entry| entry.attr.ino)),
+                // What is refused is refused alone: its neighbours are seen.
+                Err(Error::NotPermitted(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(self.table.number_of(met.id))
     }

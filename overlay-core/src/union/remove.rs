@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Union;
 use super::copy_up::DataNeeded;
-use super::inode::{Inode, Removed};
+use super::inode::Inode;
 use super::locks::DirWrite;
 use super::lookup::Written;
 use crate::error::{Error, Result};
@@ -149,8 +149,10 @@ impl Union {
         if inode.shared_number.is_some() {
             self.table.forget_split(parent, name);
         }
-        let removed = inode.links.write().remove(parent, name);
-        if let Removed::First { next: Some(next) } = removed
+        let mut links = inode.links.write();
+        links.remove(parent, name);
+        // Still under the lock: another name may be moved at this moment.
+        if let Some(next) = links.first()
             && let (Some(node), Some(dir)) = (inode.writable.get(), next.parent.writable.get())
             && let Err(error) = node.relocate(&**dir, &next.name)
         {

@@ -157,20 +157,12 @@ impl Union {
         held: &mut DirWrite<'_>,
     ) -> Result<()> {
         let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
-        let mut displaced = displaced;
-        if let Some(there) = displaced.filter(|there| there.kind().is_dir()) {
-            if !self.shows_nothing(there, held)? {
-                return Err(Error::NotEmpty);
-            }
-            if let Some(old) = there.writable.get()
-                && self.stores_anything(&**old)?
-            {
-                self.put_empty(target, to_dir, to.1, old)?;
-                // Whatever comes next, the name means another object now.
-                held.set_removed(there);
-                self.drop_link(there, to.0, to.1);
-                displaced = None;
-            }
+        let displaced_dir = displaced.filter(|there| there.kind().is_dir());
+        let displaced_copy = displaced.and_then(|there| there.writable.get());
+        if let Some(there) = displaced_dir
+            && !self.shows_nothing(there, held)?
+        {
+            return Err(Error::NotEmpty);
         }
         mark_opaque(target, source, to.0)?;
         let uncovers = self.lower_shows(from.0, from.1, held)?;
@@ -179,35 +171,56 @@ impl Union {
         if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
             return Err(Error::CrossDevice);
         }
-        let displaced_node = displaced
-            .and_then(|there| there.writable.get())
-            .map(|node| &**node);
-        from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
-        // The rename is visible: failing to tidy up must not undo it. A
-        // whiteout that stays hides nothing, and may be made over.
-        if step.leftover
-            && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
-        {
-            tracing::warn!(%error, "a whiteout stays that hides nothing");
+        let swapped = match displaced_copy {
+            Some(old) if displaced_dir.is_some() && self.stores_anything(&**old)? => {
+                Some(self.put_empty(target, to_dir, to.1, old)?)
+            }
+            Some(_) | None => None,
+        };
+        let displaced_node = match &swapped {
+            Some((empty, _)) => Some(&**empty),
+            None => displaced_copy.map(|node| &**node),
+        };
+        let moved = from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node);
+        match (moved, swapped) {
+            (Ok(()), None) => {}
+            // The change is visible: failing to tidy up must not undo it.
+            (Ok(()), Some((_, old))) => {
+                if let Err(error) = old.keep() {
+                    tracing::warn!(%error, "a replaced directory stays in the work area");
+                }
+            }
+            (Err(error), None) => return Err(error),
+            (Err(error), Some((empty, old))) => {
+                old.publish(to_dir, to.1, RenameMode::Exchange, Some(&*empty))?;
+                return Err(error);
+            }
         }
         if let Some(there) = displaced {
             held.set_removed(there);
             self.drop_link(there, to.0, to.1);
         }
         move_link(source, from, to);
+        if step.leftover
+            && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
+        {
+            tracing::warn!(%error, "a whiteout that hides nothing stays");
+        }
         Ok(())
     }
 
     /// Puts an empty directory with the same attributes in the place of one
     /// that stores whiteouts, so that it can be replaced in one step. What is
-    /// seen does not change: both are empty. Source: `ovl_clear_empty`.
+    /// seen does not change: both are empty. The old one waits in the work
+    /// area until the replacement is done: only it hides what lies below.
+    /// Source: `ovl_clear_empty`.
     fn put_empty(
         &self,
         target: &Target,
         dir: &dyn WritableNode,
         name: &Name,
         old: &Arc<dyn WritableNode>,
-    ) -> Result<()> {
+    ) -> Result<(Arc<dyn WritableNode>, Staged)> {
         let attr = old.attr()?;
         let opaque = target.dialect.opaque_mark();
         let empty = New {
@@ -228,8 +241,7 @@ impl Union {
             mtime: Some(SetTime::To(attr.mtime)),
             ..SetAttr::default()
         })?;
-        staged.publish(dir, name, RenameMode::Exchange, Some(&**old))?;
-        Ok(())
+        staged.swap(dir, name, old)
     }
 
     fn exchange(
