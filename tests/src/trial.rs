@@ -108,7 +108,9 @@ pub fn survives(layers: &[&str], steps: &[&str]) {
     }
 }
 
-struct Trial<'a> {
+/// What may be seen of one operation.
+#[derive(Debug)]
+pub struct Trial<'a> {
     case: &'a Case,
     on: On,
     history: &'a [Op],
@@ -127,7 +129,8 @@ struct Run {
 }
 
 impl<'a> Trial<'a> {
-    fn new(case: &'a Case, on: On) -> Option<Trial<'a>> {
+    /// The trial of the last operation of `case`, unless that is a remount.
+    pub fn new(case: &'a Case, on: On) -> Option<Trial<'a>> {
         let (op, history) = case.ops.split_last()?;
         if *op == Op::Remount {
             return None;
@@ -188,7 +191,8 @@ impl<'a> Trial<'a> {
         Ok(steps)
     }
 
-    fn one_of_both(&self, shown: &Seen) -> Result<(), String> {
+    /// Whether the state before or after the operation is what is seen.
+    pub fn one_of_both(&self, shown: &Seen) -> Result<(), String> {
         match self.is_before(shown) {
             Ok(()) => Ok(()),
             Err(before) => self
