@@ -254,15 +254,32 @@ fn names_that_change_their_meaning() {
                 ("d/e", "a", RenameMode::NoReplace),
             ]),
         ]);
-        for (inode, content) in inodes.iter().zip([b"A", b"B", b"C"]) {
-            let union = arena.union();
-            let handle = union.open(inode, OpenOptions::default()).unwrap();
-            let mut found = [0; 2];
-            assert_eq!(union.read(&handle, &mut found, 0), Ok(1));
-            assert_eq!(found[0], content[0]);
+        for (inode, content) in inodes.iter().zip(["A", "B", "C"]) {
+            assert_eq!(content_of(arena.union(), inode), content);
         }
         assert_eq!(arena.fs().walk("/").unwrap().len(), 5);
     });
+}
+
+/// Who removes the name that the node of an object goes by gives it another
+/// name, which may be moving just then.
+#[test]
+fn regression_a_hard_link_is_removed_while_the_other_one_moves() {
+    let layers = ["d/ d/a=A e/ e/b~d/a e/x=X", ""];
+    for (to, how) in [("e/c", RenameMode::Replace), ("e/x", RenameMode::Exchange)] {
+        race(&layers, |arena| {
+            let inode = find(arena.union(), &["d", "a"]);
+            let same = find(arena.union(), &["e", "b"]);
+            assert_eq!(inode.number(), same.number());
+            let other = find(arena.union(), &["e", "x"]);
+            arena.run(std::vec![
+                part(|fs| fs.remove_file("d/a").unwrap()),
+                part(|fs| fs.rename_with("e/b", to, how).unwrap()),
+            ]);
+            assert_eq!(content_of(arena.union(), &inode), "A");
+            assert_eq!(content_of(arena.union(), &other), "X");
+        });
+    }
 }
 
 #[test]
@@ -379,4 +396,11 @@ fn find(union: &Union, path: &[&str]) -> Arc<Inode> {
         let name = Name::new(name.as_bytes()).unwrap();
         union.lookup(&dir, name).unwrap().unwrap().inode
     })
+}
+
+fn content_of(union: &Union, inode: &Arc<Inode>) -> String {
+    let handle = union.open(inode, OpenOptions::default()).unwrap();
+    let mut content = [0; 16];
+    let len = union.read(&handle, &mut content, 0).unwrap();
+    String::from_utf8(content[..len].to_vec()).unwrap()
 }

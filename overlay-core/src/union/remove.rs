@@ -145,11 +145,17 @@ impl Union {
 
     /// Takes `name` from an object's names. Its node goes on with another
     /// known name; without one it is held by a descriptor.
+    ///
+    /// The other name may be moving, under locks of directories that are not
+    /// held here. So whoever tells a node a name, here or in a rename, has
+    /// the object's names locked meanwhile: a node never means a name that
+    /// has gone on to another object.
     pub(super) fn drop_link(&self, inode: &Inode, parent: &Arc<Inode>, name: &Name) {
         if inode.shared_number.is_some() {
             self.table.forget_split(parent, name);
         }
-        let removed = inode.links.write().remove(parent, name);
+        let mut links = inode.links.write();
+        let removed = links.remove(parent, name);
         if let Removed::First { next: Some(next) } = removed
             && let (Some(node), Some(dir)) = (inode.writable.get(), next.parent.writable.get())
             && let Err(error) = node.relocate(&**dir, &next.name)

@@ -10,8 +10,10 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLockWriteGuard;
+
 use super::copy_up::DataNeeded;
-use super::inode::{Inode, Link};
+use super::inode::{Inode, Link, Links};
 use super::locks::{DirWrite, TopologyGuard};
 use super::lookup::Written;
 use super::{Entry, Union};
@@ -182,7 +184,12 @@ impl Union {
         let displaced_node = displaced
             .and_then(|there| there.writable.get())
             .map(|node| &**node);
-        from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
+        {
+            // Together: see `Union::drop_link`.
+            let mut links = source.links.write();
+            from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
+            links.replace(from, link_to(to));
+        }
         // The rename is visible: failing to tidy up must not undo it. A
         // whiteout that stays hides nothing, and may be made over.
         if step.leftover
@@ -194,7 +201,6 @@ impl Union {
             held.set_removed(there);
             self.drop_link(there, to.0, to.1);
         }
-        move_link(source, from, to);
         Ok(())
     }
 
@@ -243,16 +249,19 @@ impl Union {
         mark_opaque(target, source, to.0)?;
         mark_opaque(target, there, from.0)?;
         let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
+        let (source_node, there_node) = (copy(source)?, copy(there)?);
+        // Together: see `Union::drop_link`.
+        let (mut source_links, mut there_links) = write_both(source, there);
         from_dir.rename(
             from.1,
             to_dir,
             to.1,
             RenameMode::Exchange,
-            Some(copy(source)?),
-            Some(copy(there)?),
+            Some(source_node),
+            Some(there_node),
         )?;
-        move_link(source, from, to);
-        move_link(there, to, from);
+        source_links.replace(from, link_to(to));
+        there_links.replace(to, link_to(from));
         Ok(())
     }
 }
@@ -348,13 +357,24 @@ fn is_above(above: &Arc<Inode>, below: &Arc<Inode>) -> bool {
     }
 }
 
-fn move_link(inode: &Inode, from: Place<'_>, to: Place<'_>) {
-    let mut links = inode.links.write();
-    links.replace(
-        from,
-        Link {
-            parent: Arc::clone(to.0),
-            name: to.1.to_owned(),
-        },
-    );
+fn link_to(place: Place<'_>) -> Link {
+    Link {
+        parent: Arc::clone(place.0),
+        name: place.1.to_owned(),
+    }
+}
+
+/// The names of two inodes, which differ, locked in the order of their
+/// numbers.
+fn write_both<'a>(
+    one: &'a Inode,
+    other: &'a Inode,
+) -> (RwLockWriteGuard<'a, Links>, RwLockWriteGuard<'a, Links>) {
+    if one.number() < other.number() {
+        let first = one.links.write();
+        (first, other.links.write())
+    } else {
+        let first = other.links.write();
+        (one.links.write(), first)
+    }
 }
