@@ -283,6 +283,32 @@ fn regression_a_hard_link_is_removed_while_the_other_one_moves() {
 }
 
 #[test]
+fn regression_both_hard_links_are_removed_at_once() {
+    race(&["d/ d/a=A e/ e/b~d/a f=F", ""], |arena| {
+        let inode = find(arena.union(), &["d", "a"]);
+        find(arena.union(), &["e", "b"]);
+        arena.run(std::vec![
+            part(|fs| fs.remove_file("d/a").unwrap()),
+            part(|fs| {
+                fs.remove_file("e/b").unwrap();
+                fs.write("e/b", b"new").unwrap();
+            }),
+        ]);
+        assert_eq!(content_of(arena.union(), &inode), "A");
+    });
+    race(&["d/ d/a=A e/ e/b~d/a f=F", ""], |arena| {
+        let inode = find(arena.union(), &["d", "a"]);
+        find(arena.union(), &["e", "b"]);
+        arena.run(std::vec![
+            part(|fs| fs.remove_file("d/a").unwrap()),
+            part(|fs| fs.rename("f", "e/b").unwrap()),
+        ]);
+        assert_eq!(content_of(arena.union(), &inode), "A");
+        assert_eq!(arena.fs().read("e/b").unwrap(), b"F");
+    });
+}
+
+#[test]
 fn rmdir_and_create_inside() {
     for layers in [["d/", ""], ["", "d/"], ["d/ d/x-", "d/ d/x=low"]] {
         race(&layers, |arena| {

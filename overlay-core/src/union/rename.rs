@@ -170,7 +170,7 @@ impl Union {
                 self.put_empty(target, to_dir, to.1, old)?;
                 // Whatever comes next, the name means another object now.
                 held.set_removed(there);
-                self.drop_link(there, to.0, to.1);
+                self.drop_link(there, &mut there.links.write(), to.0, to.1);
                 displaced = None;
             }
         }
@@ -181,14 +181,21 @@ impl Union {
         if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
             return Err(Error::CrossDevice);
         }
-        let displaced_node = displaced
-            .and_then(|there| there.writable.get())
-            .map(|node| &**node);
-        {
-            // Together: see `Union::drop_link`.
-            let mut links = source.links.write();
-            from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
-            links.replace(from, link_to(to));
+        // Together: see `Union::drop_link`.
+        match displaced {
+            None => {
+                let mut links = source.links.write();
+                from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), None)?;
+                links.replace(from, link_to(to));
+            }
+            Some(there) => {
+                let over = there.writable.get().map(|node| &**node);
+                let (mut links, mut there_links) = write_both(source, there);
+                from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), over)?;
+                links.replace(from, link_to(to));
+                self.drop_link(there, &mut there_links, to.0, to.1);
+                held.set_removed(there);
+            }
         }
         // The rename is visible: failing to tidy up must not undo it. A
         // whiteout that stays hides nothing, and may be made over.
@@ -196,10 +203,6 @@ impl Union {
             && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
         {
             tracing::warn!(%error, "a whiteout stays that hides nothing");
-        }
-        if let Some(there) = displaced {
-            held.set_removed(there);
-            self.drop_link(there, to.0, to.1);
         }
         Ok(())
     }
