@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For how long each race is repeated on each kind of storage: `UFS_CASES`
 /// milliseconds, or this.
-const DEFAULT_MILLISECONDS: u32 = 700;
+const DEFAULT_MILLISECONDS: u32 = 300;
 
 /// One thread's part in a race.
 pub type Part<'a> = Box<dyn FnOnce(&UnionFs) + Send + 'a>;

@@ -101,10 +101,8 @@ pub fn survives(layers: &[&str], steps: &[&str]) {
         let fail = |message: String| -> u64 { panic!("{on:?}\n{case}{message}") };
         let cuts = crash(&case, on).unwrap_or_else(fail);
         assert!(cuts > 0, "{on:?}\n{case}nothing was changed");
-        for errno in [Errno::NOSPC, Errno::IO, Errno::DQUOT] {
-            fault(&case, on, Scope::Changes, errno).unwrap_or_else(fail);
-        }
-        fault(&case, on, Scope::All, Errno::MFILE).unwrap_or_else(fail);
+        fault(&case, on, Scope::Changes, Errno::NOSPC).unwrap_or_else(fail);
+        fault(&case, on, Scope::All, Errno::IO).unwrap_or_else(fail);
     }
 }
 
@@ -335,7 +333,7 @@ fn with_copies(model: &Model, op: &Op) -> Vec<Model> {
     };
     let mut models = vec![model.clone()];
     match op {
-        Op::Link { from, .. } => models.push(copied(&[from.clone()])),
+        Op::Link { from, .. } => models.push(copied(std::slice::from_ref(from))),
         Op::Rename { from, to, .. } => {
             let (from, to) = (full(from), full(to));
             models.push(copied(std::slice::from_ref(&from)));

@@ -411,7 +411,7 @@ fn any_histories() {
             }
             case
         });
-        run(case_count(300), all, |case| {
+        run(case_count(100), all, |case| {
             race_histories(case, on, rounds)
         });
     }
