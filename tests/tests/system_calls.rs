@@ -2,6 +2,8 @@
 //! operation is killed before each of its system calls that change anything,
 //! or one of them fails. Needs root and `strace`.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
