@@ -10,8 +10,10 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLockWriteGuard;
+
 use super::copy_up::DataNeeded;
-use super::inode::{Inode, Link};
+use super::inode::{Inode, Link, Links};
 use super::locks::{DirWrite, TopologyGuard};
 use super::lookup::Written;
 use super::{Entry, Union};
@@ -177,11 +179,29 @@ impl Union {
             }
             Some(_) | None => None,
         };
-        let displaced_node = match &swapped {
+        let over = match &swapped {
             Some((empty, _)) => Some(&**empty),
             None => displaced_copy.map(|node| &**node),
         };
-        let moved = from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node);
+        // The names change together with the branch: see `Union::drop_link`.
+        let moved = match displaced {
+            None => {
+                let mut links = source.links.write();
+                from_dir
+                    .rename(from.1, to_dir, to.1, step.mode, Some(node), over)
+                    .map(|()| links.replace(from, link_to(to)))
+            }
+            Some(there) => {
+                let (mut links, mut there_links) = write_both(source, there);
+                from_dir
+                    .rename(from.1, to_dir, to.1, step.mode, Some(node), over)
+                    .map(|()| {
+                        links.replace(from, link_to(to));
+                        self.drop_link(there, &mut there_links, to.0, to.1);
+                        held.set_removed(there);
+                    })
+            }
+        };
         match (moved, swapped) {
             (Ok(()), None) => {}
             // The change is visible: failing to tidy up must not undo it.
@@ -196,11 +216,6 @@ impl Union {
                 return Err(error);
             }
         }
-        if let Some(there) = displaced {
-            held.set_removed(there);
-            self.drop_link(there, to.0, to.1);
-        }
-        move_link(source, from, to);
         if step.leftover
             && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
         {
@@ -255,16 +270,19 @@ impl Union {
         mark_opaque(target, source, to.0)?;
         mark_opaque(target, there, from.0)?;
         let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
+        let (source_node, there_node) = (copy(source)?, copy(there)?);
+        // Together: see `Union::drop_link`.
+        let (mut source_links, mut there_links) = write_both(source, there);
         from_dir.rename(
             from.1,
             to_dir,
             to.1,
             RenameMode::Exchange,
-            Some(copy(source)?),
-            Some(copy(there)?),
+            Some(source_node),
+            Some(there_node),
         )?;
-        move_link(source, from, to);
-        move_link(there, to, from);
+        source_links.replace(from, link_to(to));
+        there_links.replace(to, link_to(from));
         Ok(())
     }
 }
@@ -360,13 +378,24 @@ fn is_above(above: &Arc<Inode>, below: &Arc<Inode>) -> bool {
     }
 }
 
-fn move_link(inode: &Inode, from: Place<'_>, to: Place<'_>) {
-    let mut links = inode.links.write();
-    links.replace(
-        from,
-        Link {
-            parent: Arc::clone(to.0),
-            name: to.1.to_owned(),
-        },
-    );
+fn link_to(place: Place<'_>) -> Link {
+    Link {
+        parent: Arc::clone(place.0),
+        name: place.1.to_owned(),
+    }
+}
+
+/// The names of two inodes, which differ, locked in the order of their
+/// numbers.
+fn write_both<'a>(
+    one: &'a Inode,
+    other: &'a Inode,
+) -> (RwLockWriteGuard<'a, Links>, RwLockWriteGuard<'a, Links>) {
+    if one.number() < other.number() {
+        let first = one.links.write();
+        (first, other.links.write())
+    } else {
+        let first = other.links.write();
+        (one.links.write(), first)
+    }
 }
