@@ -169,19 +169,26 @@ impl UnionFs {
 
     /// Opens a file for reading and writing, empty: an existing one is cut.
     pub fn create(&self, path: impl AsRef<Path>) -> Result<File> {
-        let place = self.parent_following(path.as_ref())?;
         let options = OpenOptions {
             write: true,
             truncate: true,
         };
-        if let Some(entry) = self.union.lookup(&place.parent, place.name())? {
-            let handle = self.union.open(&entry.inode, options)?;
-            return Ok(File::new(&self.union, handle));
+        loop {
+            let place = self.parent_following(path.as_ref())?;
+            let (parent, name) = (&place.parent, place.name());
+            let opened = match self.union.lookup(parent, name)? {
+                Some(entry) => self.union.open(&entry.inode, options),
+                None => self
+                    .union
+                    .create_file(parent, name, FILE_MODE, &self.caller)
+                    .map(|(_, handle)| handle),
+            };
+            match opened {
+                // Another thread was faster: then there is a file to open.
+                Err(Error::Exists) => {}
+                outcome => return Ok(File::new(&self.union, outcome?)),
+            }
         }
-        let (_, handle) =
-            self.union
-                .create_file(&place.parent, place.name(), FILE_MODE, &self.caller)?;
-        Ok(File::new(&self.union, handle))
     }
 
     /// Makes a directory.

@@ -176,7 +176,9 @@ pub trait WritableNode: Node {
     ) -> Result<()>;
 
     /// Tells this non-directory node that `name` in `dir` is another name of
-    /// its object, to be used from now on; releases what `remove` held.
+    /// its object: if it lost its own, it uses this one from now on, and
+    /// releases what `remove` held. A name that it has is better than this
+    /// one, which may be moved at this moment.
     fn relocate(&self, dir: &dyn WritableNode, name: &Name) -> Result<()>;
 
     /// Changes attributes, in the order size, owner, mode, times. Setuid and
@@ -360,6 +362,23 @@ impl Staged {
             }
         }
         Ok(node)
+    }
+
+    /// Swaps the object with `there`, which is `name` in `dir`, in one step.
+    /// Returns its node, and `there` as what is staged now: to be put back by
+    /// [`Staged::publish`], or given up by [`Staged::keep`].
+    pub fn swap(
+        mut self,
+        dir: &dyn WritableNode,
+        name: &Name,
+        there: &Arc<dyn WritableNode>,
+    ) -> Result<(Arc<dyn WritableNode>, Staged)> {
+        let mode = RenameMode::Exchange;
+        self.storage
+            .publish(&**self.node(), dir, name, mode, Some(&**there))?;
+        let node = Arc::clone(self.node());
+        self.node = Some(Arc::clone(there));
+        Ok((node, self))
     }
 
     /// Gives up the place but keeps the object: a nameless file, as an

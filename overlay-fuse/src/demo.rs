@@ -34,6 +34,11 @@ pub enum DemoError {
     /// The temporary place cannot hold layers.
     #[error("{0} (the demonstration works below TMPDIR: set it to another place)")]
     Setup(#[from] SetupError),
+    /// No temporary place.
+    #[error(
+        "no temporary directory can be made ({0}): set TMPDIR to a directory that you may write"
+    )]
+    NoPlace(#[source] io::Error),
     /// The layers do not make a union.
     #[error("the layers cannot be put together ({0}): set TMPDIR to another place")]
     Union(#[from] Error),
@@ -123,7 +128,7 @@ pub fn run(page: &mut Page<'_>) -> Result<(), DemoError> {
     let place = tempfile::Builder::new()
         .prefix("ufs-demo-")
         .tempdir()
-        .map_err(|error| DemoError::Io("no temporary directory can be made".into(), error))?;
+        .map_err(DemoError::NoPlace)?;
     let result = in_place(page, place.path(), &interrupted);
     // An error of the lessons is worth more than one of tidying up.
     let tidied = tidy(place);

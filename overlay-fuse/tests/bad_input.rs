@@ -466,6 +466,10 @@ fn an_ordinary_user_may_not_ask_for_what_is_roots() {
     for (option, part) in [
         ("suid", "option suid is not permitted to an ordinary user"),
         ("allow_other", "user_allow_other to /etc/fuse.conf"),
+        (
+            "nodiratime",
+            "fusermount3 does not know the option nodiratime: leave it out",
+        ),
     ] {
         let script = format!(
             "{OPEN_DEVICE} : > no; mount --bind no /etc/fuse.conf 2>/dev/null || true; rm no; \
@@ -475,6 +479,20 @@ fn an_ordinary_user_may_not_ask_for_what_is_roots() {
         assert!(sentence.contains(part), "{sentence}");
         assert_eq!(fs::read_dir(scene.at("w")).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn an_ordinary_user_may_not_mount_over_what_is_not_theirs() {
+    if !can_mount() || !has_fusermount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = format!("{OPEN_DEVICE} {AS_USER} l m");
+    let sentence = refused(&in_own_namespace(&scene, &script));
+    assert!(
+        sentence.contains("/m\" cannot be written by this user: name a directory"),
+        "{sentence}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{can_mount, eventually, has_fusermount, said};
+use common::{can_mount, eventually, has_fusermount, install, said};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -65,7 +65,7 @@ fn it_works_for_ordinary_users() {
     let program = tempfile::tempdir().unwrap();
     fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = program.path().join("ufs");
-    fs::copy(env!("CARGO_BIN_EXE_ufs"), &program).unwrap();
+    install(env!("CARGO_BIN_EXE_ufs"), &program);
     let script = "mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; \
         mknod -m 666 /dev/fuse c 10 229; \
         exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" demo";
@@ -99,6 +99,18 @@ fn without_fuse_it_says_so() {
         said(&output)
     );
     assert!(is_empty(&place));
+}
+
+#[test]
+fn without_a_place_it_says_which_variable_to_set() {
+    if !can_mount() {
+        return;
+    }
+    let output = demo(Path::new("/proc")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let sentence = said(&output);
+    assert!(sentence.contains("set TMPDIR"), "{sentence}");
+    assert_eq!(sentence.lines().count(), 1, "{sentence}");
 }
 
 #[test]

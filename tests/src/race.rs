@@ -9,10 +9,11 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use overlay_core::Union;
 use overlay_core::fs::UnionFs;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Dir, Op, Stored, differences, look, view};
+use overlay_core::spec::{Dir, Op, Outcome, Stored, differences, look, view};
+use overlay_core::{Errno, Union};
+use parking_lot::Mutex;
 
 use crate::faulty::{Faults, FaultyStorages, Plan, Scope};
 use crate::subject::core::Core;
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For how long each race is repeated on each kind of storage: `UFS_CASES`
 /// milliseconds, or this.
-const DEFAULT_MILLISECONDS: u32 = 700;
+const DEFAULT_MILLISECONDS: u32 = 300;
 
 /// One thread's part in a race.
 pub type Part<'a> = Box<dyn FnOnce(&UnionFs) + Send + 'a>;
@@ -86,18 +87,28 @@ impl Arena {
         });
     }
 
-    /// Runs a history on each thread.
-    pub fn run_histories(&self, histories: &[Vec<Op>]) {
+    /// Runs a history on each thread. No order of them, and so no mixture,
+    /// may be answered with an error that speaks of the union's own troubles.
+    pub fn run_histories(&self, histories: &[Vec<Op>]) -> Result<(), String> {
+        let troubles = Mutex::new(Vec::new());
         let parts = histories.iter().map(|ops| {
             let mut process = self.core.beside();
+            let troubles = &troubles;
             let part: Part<'_> = Box::new(move |_| {
                 for op in ops {
-                    process.apply(op);
+                    let outcome = process.apply(op);
+                    if let Outcome::Failed(Errno::STALE | Errno::IO | Errno::BUSY) = outcome {
+                        troubles.lock().push(format!("{op}: {outcome}"));
+                    }
                 }
             });
             part
         });
         self.run(parts.collect());
+        match troubles.into_inner() {
+            troubles if troubles.is_empty() => Ok(()),
+            troubles => Err(troubles.join("\n    ")),
+        }
     }
 
     /// Makes the checks that hold after any race.
@@ -154,7 +165,7 @@ pub fn race_histories(case: &Case, on: On, rounds: u32) -> Result<(), String> {
     within_patience(|| {
         (0..rounds).try_for_each(|_| {
             let arena = Arena::new(&case.layers, case.writable, on);
-            arena.run_histories(&histories);
+            arena.run_histories(&histories)?;
             arena.check()
         })
     })

@@ -27,7 +27,7 @@ fn a_crash_on_directories_leaves_before_or_after() {
     if skip(root()) {
         return;
     }
-    run(case_count(300), cases(1..=4, LENGTH), |case| {
+    run(case_count(150), cases(1..=4, LENGTH), |case| {
         crash(case, On::Directories).map(drop)
     });
 }

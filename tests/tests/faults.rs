@@ -25,7 +25,7 @@ fn a_change_that_fails_on_directories_leaves_before_or_after() {
     if skip(root()) {
         return;
     }
-    run(case_count(200), cases(1..=4, LENGTH), |case| {
+    run(case_count(100), cases(1..=4, LENGTH), |case| {
         fault(case, On::Directories, Scope::Changes, Errno::DQUOT).map(drop)
     });
 }

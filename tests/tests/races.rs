@@ -3,6 +3,8 @@
 //!
 //! `UFS_CASES=20000` gives each race twenty seconds on each storage.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +18,7 @@ use overlay_core::union::{Inode, OpenOptions};
 use overlay_core::{SetAttr, Union};
 use overlay_tests::race::{Part, places, race, race_histories};
 use overlay_tests::runner::{case_count, run};
-use proptest::collection::vec;
+use proptest::collection;
 use proptest::strategy::Strategy;
 
 /// Whether it succeeded; fails the test for an errno that no order explains.
@@ -48,7 +50,7 @@ const WRITE: OpenOptions = OpenOptions {
 fn copy_up_and_unlink() {
     race(&["", "d/ d/f=low"], |arena| {
         let entry = find(arena.union(), &["d", "f"]);
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 fs.union().set_attr(&entry, &mode(0o600)).unwrap();
             }),
@@ -70,7 +72,7 @@ fn copy_up_and_unlink() {
 fn copy_up_and_rename_of_the_file() {
     race(&["", "d/ d/f=low e/"], |arena| {
         let entry = find(arena.union(), &["d", "f"]);
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 fs.union().set_attr(&entry, &mode(0o600)).unwrap();
             }),
@@ -93,7 +95,7 @@ fn copy_up_and_rename_of_the_file() {
 fn copy_up_and_removal_of_the_whole_directory() {
     race(&["", "d/ d/e/ d/e/f=low"], |arena| {
         let entry = find(arena.union(), &["d", "e", "f"]);
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 fs.union().set_attr(&entry, &mode(0o600)).unwrap();
             }),
@@ -153,7 +155,7 @@ fn truncating_and_appending_to_a_lower_file() {
             write: true,
             truncate: true,
         };
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 fs.open_with("f", cut).unwrap();
             }),
@@ -188,7 +190,7 @@ fn lookup_and_forget() {
                 }
             }
         };
-        arena.run(std::vec![
+        arena.run(vec![
             part(look),
             part(look),
             part(|fs| {
@@ -211,7 +213,7 @@ fn lookup_and_forget() {
 fn renames_there_and_back() {
     race(&["a=up", "b=low"], |arena| {
         let gone = [Errno::NOENT];
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 for _ in 0..10 {
                     done(fs.rename("a", "b"), &gone);
@@ -246,7 +248,7 @@ fn names_that_change_their_meaning() {
                 }
             })
         };
-        arena.run(std::vec![
+        arena.run(vec![
             moving(&[("a", "d/b", RenameMode::Exchange)]),
             moving(&[("d/b", "d/c", RenameMode::Exchange)]),
             moving(&[
@@ -254,14 +256,57 @@ fn names_that_change_their_meaning() {
                 ("d/e", "a", RenameMode::NoReplace),
             ]),
         ]);
-        for (inode, content) in inodes.iter().zip([b"A", b"B", b"C"]) {
-            let union = arena.union();
-            let handle = union.open(inode, OpenOptions::default()).unwrap();
-            let mut found = [0; 2];
-            assert_eq!(union.read(&handle, &mut found, 0), Ok(1));
-            assert_eq!(found[0], content[0]);
+        for (inode, content) in inodes.iter().zip(["A", "B", "C"]) {
+            assert_eq!(content_of(arena.union(), inode), content);
         }
         assert_eq!(arena.fs().walk("/").unwrap().len(), 5);
+    });
+}
+
+/// Who removes the name that the node of an object goes by gives it another
+/// name, which may be moving just then.
+#[test]
+fn regression_a_hard_link_is_removed_while_the_other_one_moves() {
+    let layers = ["d/ d/a=A e/ e/b~d/a e/x=X", ""];
+    for (to, how) in [("e/c", RenameMode::Replace), ("e/x", RenameMode::Exchange)] {
+        race(&layers, |arena| {
+            let inode = find(arena.union(), &["d", "a"]);
+            let same = find(arena.union(), &["e", "b"]);
+            assert_eq!(inode.number(), same.number());
+            let other = find(arena.union(), &["e", "x"]);
+            arena.run(vec![
+                part(|fs| fs.remove_file("d/a").unwrap()),
+                part(|fs| fs.rename_with("e/b", to, how).unwrap()),
+            ]);
+            assert_eq!(content_of(arena.union(), &inode), "A");
+            assert_eq!(content_of(arena.union(), &other), "X");
+        });
+    }
+}
+
+#[test]
+fn regression_both_hard_links_are_removed_at_once() {
+    race(&["d/ d/a=A e/ e/b~d/a f=F", ""], |arena| {
+        let inode = find(arena.union(), &["d", "a"]);
+        find(arena.union(), &["e", "b"]);
+        arena.run(vec![
+            part(|fs| fs.remove_file("d/a").unwrap()),
+            part(|fs| {
+                fs.remove_file("e/b").unwrap();
+                fs.write("e/b", b"new").unwrap();
+            }),
+        ]);
+        assert_eq!(content_of(arena.union(), &inode), "A");
+    });
+    race(&["d/ d/a=A e/ e/b~d/a f=F", ""], |arena| {
+        let inode = find(arena.union(), &["d", "a"]);
+        find(arena.union(), &["e", "b"]);
+        arena.run(vec![
+            part(|fs| fs.remove_file("d/a").unwrap()),
+            part(|fs| fs.rename("f", "e/b").unwrap()),
+        ]);
+        assert_eq!(content_of(arena.union(), &inode), "A");
+        assert_eq!(arena.fs().read("e/b").unwrap(), b"F");
     });
 }
 
@@ -271,7 +316,7 @@ fn rmdir_and_create_inside() {
         race(&layers, |arena| {
             let made = AtomicBool::new(false);
             let removed = AtomicBool::new(false);
-            arena.run(std::vec![
+            arena.run(vec![
                 part(|fs| {
                     let ok = done(fs.create_dir("d/x"), &[Errno::NOENT]);
                     made.store(ok, Ordering::Relaxed);
@@ -299,7 +344,7 @@ fn two_directories_into_each_other() {
                 *moved.lock().unwrap() += 1;
             }
         };
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| try_it(fs, "p/a", "q/b/a")),
             part(|fs| try_it(fs, "q/b", "p/a/b")),
         ]);
@@ -312,7 +357,7 @@ fn two_directories_into_each_other() {
 fn linking_and_unlinking() {
     race(&["", "f=low"], |arena| {
         let linked = AtomicBool::new(false);
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 let ok = done(fs.hard_link("f", "g"), &[Errno::NOENT]);
                 linked.store(ok, Ordering::Relaxed);
@@ -332,7 +377,7 @@ fn linking_and_unlinking() {
 fn listing_while_names_come_and_go() {
     race(&["b=up", "a=low c=low d/"], |arena| {
         let over = AtomicBool::new(false);
-        arena.run(std::vec![
+        arena.run(vec![
             part(|fs| {
                 for _ in 0..5 {
                     fs.write("x", b"").unwrap();
@@ -360,7 +405,7 @@ fn listing_while_names_come_and_go() {
 fn any_histories() {
     const LENGTH: usize = 6;
     for (on, rounds) in places().into_iter().zip([10, 3]) {
-        let more = vec(vec(ops(), 1..=LENGTH), 2);
+        let more = collection::vec(collection::vec(ops(), 1..=LENGTH), 2);
         let all = (cases(1..=4, LENGTH), more).prop_map(|(mut case, more)| {
             for ops in more {
                 case.ops.push(Op::Remount);
@@ -368,7 +413,7 @@ fn any_histories() {
             }
             case
         });
-        run(case_count(300), all, |case| {
+        run(case_count(100), all, |case| {
             race_histories(case, on, rounds)
         });
     }
@@ -379,4 +424,11 @@ fn find(union: &Union, path: &[&str]) -> Arc<Inode> {
         let name = Name::new(name.as_bytes()).unwrap();
         union.lookup(&dir, name).unwrap().unwrap().inode
     })
+}
+
+fn content_of(union: &Union, inode: &Arc<Inode>) -> String {
+    let handle = union.open(inode, OpenOptions::default()).unwrap();
+    let mut content = [0; 16];
+    let len = union.read(&handle, &mut content, 0).unwrap();
+    String::from_utf8(content[..len].to_vec()).unwrap()
 }

@@ -118,6 +118,9 @@ impl UnionFs {
         let mut way = Way::new(path);
         while let Some(component) = way.rest.pop_front() {
             if component == ".." {
+                if !trail[trail.len() - 1].attr.kind.is_dir() {
+                    return Err(Error::NotDirectory);
+                }
                 if trail.len() > 1 {
                     trail.pop();
                 }

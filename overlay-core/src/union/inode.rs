@@ -99,7 +99,7 @@ impl Links {
         }
     }
 
-    /// The name that the nodes of the object use.
+    /// The name that is used for the object.
     pub fn first(&self) -> Option<&Link> {
         self.first.as_ref()
     }
@@ -136,22 +136,15 @@ impl Links {
         }
     }
 
-    /// Removes a name. Returns whether it was the first, with its successor.
-    pub fn remove(&mut self, parent: &Arc<Inode>, name: &Name) -> Removed {
+    /// Removes a name.
+    pub fn remove(&mut self, parent: &Arc<Inode>, name: &Name) {
         if self.first.as_ref().is_some_and(|l| l.is(parent, name)) {
             self.first = self.more.as_mut().and_then(|more| more.pop());
-            return Removed::First {
-                next: self.first.clone(),
-            };
-        }
-        if let Some(more) = &mut self.more {
+        } else if let Some(more) = &mut self.more {
             more.retain(|link| !link.is(parent, name));
         }
-        Removed::Other
     }
-}
 
-impl Links {
     fn into_parents(self) -> Vec<Arc<Inode>> {
         let more = self.more.into_iter().flat_map(|more| more.into_iter());
         self.first
@@ -160,14 +153,6 @@ impl Links {
             .map(|link| link.parent)
             .collect()
     }
-}
-
-/// What [`Links::remove`] took away.
-pub(super) enum Removed {
-    /// The name that the nodes use; `next` is the one to use now.
-    First { next: Option<Link> },
-    /// Another name, or none.
-    Other,
 }
 
 impl Inode {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::copy_up::DataNeeded;
-use super::inode::{Inode, Link};
+use super::inode::Inode;
 use super::locks::DirWrite;
 use super::lookup::Written;
 use super::{Entry, Union};
@@ -40,10 +40,7 @@ impl Union {
             Written::Whiteout => RenameMode::Replace,
         };
         dir.link(name, &**node, mode)?;
-        inode.links.write().add(Link {
-            parent: Arc::clone(parent),
-            name: name.to_owned(),
-        });
+        self.add_link(inode, parent, name);
         let attr = self.attr(inode)?;
         Ok(Entry {
             inode: Arc::clone(inode),

@@ -125,8 +125,17 @@ impl Union {
                 return known;
             }
             // Two places that show one directory of a branch: only a damaged
-            // stack has that. They stay apart.
-            number = self.table.private_number();
+            // stack, or one with mounts inside, has that. They stay apart.
+            number = self.table.split_number(parent, name);
+            match self.table.get(number) {
+                Some(known) if known.links.read().contains(parent, name) => return known,
+                // It was moved or removed: the name means another one now.
+                Some(_) => {
+                    self.table.forget_split(parent, name);
+                    number = self.table.split_number(parent, name);
+                }
+                None => {}
+            }
         }
         let link = Link {
             parent: Arc::clone(parent),

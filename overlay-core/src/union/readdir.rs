@@ -157,13 +157,15 @@ impl Union {
 
     /// The number that `stat(2)` will show for an entry.
     fn number_to_list(&self, inode: &Arc<Inode>, met: &Met, held: &impl DirHeld) -> Result<u64> {
-        if met.kind.is_dir()
-            && met.written
-            && (met.over.is_some() || self.is_redirected(inode, met)?)
-        {
+        let pointed = met.kind.is_dir() && met.written;
+        if pointed && (met.over.is_some() || self.is_redirected(inode, met)?) {
             // What it merges with is the lookup's to say.
-            let entry = self.resolve(inode, &met.name, held)?;
-            return Ok(entry.map_or(0, |entry| entry.attr.ino));
+            match self.resolve(inode, &met.name, held) {
+                Ok(entry) => return Ok(entry.map_or(0, |entry| entry.attr.ino)),
+                // What is refused is refused alone: its neighbours are seen.
+                Err(Error::NotPermitted(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(self.table.number_of(met.id))
     }
@@ -178,7 +180,7 @@ impl Union {
             return Ok(false);
         }
         match node.lookup(&met.name)? {
-            Some(found) => Ok(self.redirect_of(target.dialect, &*found.node)?.is_some()),
+            Some(found) => Ok(target.dialect.redirect(&*found.node)?.is_some()),
             None => Ok(false),
         }
     }

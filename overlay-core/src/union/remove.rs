@@ -1,13 +1,14 @@
 //! Removing: a whiteout where something below would show, nothing otherwise.
 //!
-//! Takes the parent's lock for writing, and that of a directory that goes.
+//! Takes the parent's lock for writing, and that of a directory that goes;
+//! inside, the names of what goes.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Union;
 use super::copy_up::DataNeeded;
-use super::inode::{Inode, Removed};
+use super::inode::{Inode, Links};
 use super::locks::DirWrite;
 use super::lookup::Written;
 use crate::error::{Error, Result};
@@ -36,19 +37,24 @@ impl Union {
             return Err(Error::IsDirectory);
         }
         let copy = inode.writable.get().map(|node| &**node);
-        if !self.lower_shows(parent, name, &held)? {
-            dir.remove(name, Removal::NonDirectory, copy)?;
-        } else if copy.is_none() {
-            dir.create(name, &target.dialect.whiteout())?;
-        } else {
-            Staged::new(&target.storage, &target.dialect.whiteout())?.publish(
-                &**dir,
-                name,
-                RenameMode::Replace,
-                copy,
-            )?;
+        let whiteout = || Staged::new(&target.storage, &target.dialect.whiteout());
+        match (self.lower_shows(parent, name, &held)?, copy) {
+            (false, _) => {
+                let mut links = inode.links.write();
+                dir.remove(name, Removal::NonDirectory, copy)?;
+                self.drop_link(&inode, &mut links, parent, name);
+            }
+            (true, Some(_)) => {
+                let whiteout = whiteout()?;
+                let mut links = inode.links.write();
+                whiteout.publish(&**dir, name, RenameMode::Replace, copy)?;
+                self.drop_link(&inode, &mut links, parent, name);
+            }
+            (true, None) => {
+                dir.create(name, &target.dialect.whiteout())?;
+                self.drop_link(&inode, &mut inode.links.write(), parent, name);
+            }
         }
-        self.drop_link(&inode, parent, name);
         Ok(())
     }
 
@@ -82,7 +88,7 @@ impl Union {
             }
             self.take_directory(target, parent, &**dir, name, &inode, &held)?;
             held.set_removed(&inode);
-            self.drop_link(&inode, parent, name);
+            self.drop_link(&inode, &mut inode.links.write(), parent, name);
             return Ok(());
         }
     }
@@ -113,8 +119,9 @@ impl Union {
             // Its lower part lies elsewhere (a redirect): the whiteouts hide
             // it until the directory goes, so they go together.
             Some(copy) if inode.lower().is_some() && self.stores_anything(&**copy)? => {
-                self.put_empty(target, dir, name, copy)?;
-                dir.remove(name, Removal::Directory, None)?;
+                let swapped = self.put_empty(target, dir, name, copy)?;
+                let gone = dir.remove(name, Removal::Directory, Some(&*swapped.empty));
+                swapped.settle(dir, name, gone)?;
             }
             Some(copy) => {
                 self.clear_whiteouts(inode, held)?;
@@ -151,12 +158,23 @@ impl Union {
 
     /// Takes `name` from an object's names. Its node goes on with another
     /// known name; without one it is held by a descriptor.
-    pub(super) fn drop_link(&self, inode: &Inode, parent: &Arc<Inode>, name: &Name) {
+    ///
+    /// The other name may be moving, or going too, under locks of directories
+    /// that are not held here. So whoever takes, moves or gives an object's
+    /// names has them locked from the change on the branch until this is
+    /// done: a node never means a name that has gone on to another object.
+    pub(super) fn drop_link(
+        &self,
+        inode: &Inode,
+        links: &mut Links,
+        parent: &Arc<Inode>,
+        name: &Name,
+    ) {
         if inode.shared_number.is_some() {
             self.table.forget_split(parent, name);
         }
-        let removed = inode.links.write().remove(parent, name);
-        if let Removed::First { next: Some(next) } = removed
+        links.remove(parent, name);
+        if let Some(next) = links.first()
             && let (Some(node), Some(dir)) = (inode.writable.get(), next.parent.writable.get())
             && let Err(error) = node.relocate(&**dir, &next.name)
         {

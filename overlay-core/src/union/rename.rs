@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLockWriteGuard;
+
 use super::copy_up::DataNeeded;
-use super::inode::{Inode, Link};
+use super::inode::{Inode, Link, Links};
 use super::locks::{DirWrite, TopologyGuard};
 use super::lookup::Written;
 use super::redirect::Reach;
@@ -157,20 +159,12 @@ impl Union {
         held: &mut DirWrite<'_>,
     ) -> Result<()> {
         let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
-        let mut displaced = displaced;
-        if let Some(there) = displaced.filter(|there| there.kind().is_dir()) {
-            if !self.shows_nothing(there, held)? {
-                return Err(Error::NotEmpty);
-            }
-            if let Some(old) = there.writable.get()
-                && self.stores_anything(&**old)?
-            {
-                self.put_empty(target, to_dir, to.1, old)?;
-                // Whatever comes next, the name means another object now.
-                held.set_removed(there);
-                self.drop_link(there, to.0, to.1);
-                displaced = None;
-            }
+        let displaced_dir = displaced.filter(|there| there.kind().is_dir());
+        let displaced_copy = displaced.and_then(|there| there.writable.get());
+        if let Some(there) = displaced_dir
+            && !self.shows_nothing(there, held)?
+        {
+            return Err(Error::NotEmpty);
         }
         self.mark_for_move(target, source, from.1, to.0, reach(from, to))?;
         let uncovers = self.lower_shows(from.0, from.1, held)?;
@@ -179,35 +173,59 @@ impl Union {
         if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
             return Err(Error::CrossDevice);
         }
-        let displaced_node = displaced
-            .and_then(|there| there.writable.get())
-            .map(|node| &**node);
-        from_dir.rename(from.1, to_dir, to.1, step.mode, Some(node), displaced_node)?;
-        // The rename is visible: failing to tidy up must not undo it. A
-        // whiteout that stays hides nothing, and may be made over.
+        let swapped = match displaced_copy {
+            Some(old) if displaced_dir.is_some() && self.stores_anything(&**old)? => {
+                Some(self.put_empty(target, to_dir, to.1, old)?)
+            }
+            Some(_) | None => None,
+        };
+        let over = match &swapped {
+            Some(swapped) => Some(&*swapped.empty),
+            None => displaced_copy.map(|node| &**node),
+        };
+        // The names change together with the branch: see `Union::drop_link`.
+        let moved = match displaced {
+            None => {
+                let mut links = source.links.write();
+                from_dir
+                    .rename(from.1, to_dir, to.1, step.mode, Some(node), over)
+                    .map(|()| links.replace(from, link_to(to)))
+            }
+            Some(there) => {
+                let (mut links, mut there_links) = write_both(source, there);
+                from_dir
+                    .rename(from.1, to_dir, to.1, step.mode, Some(node), over)
+                    .map(|()| {
+                        links.replace(from, link_to(to));
+                        self.drop_link(there, &mut there_links, to.0, to.1);
+                        held.set_removed(there);
+                    })
+            }
+        };
+        match swapped {
+            Some(swapped) => swapped.settle(to_dir, to.1, moved)?,
+            None => moved?,
+        }
         if step.leftover
             && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
         {
-            tracing::warn!(%error, "a whiteout stays that hides nothing");
+            tracing::warn!(%error, "a whiteout that hides nothing stays");
         }
-        if let Some(there) = displaced {
-            held.set_removed(there);
-            self.drop_link(there, to.0, to.1);
-        }
-        move_link(source, from, to);
         Ok(())
     }
 
     /// Puts an empty directory with the same attributes in the place of one
     /// that stores whiteouts, so that it can be replaced in one step. What is
-    /// seen does not change: both are empty. Source: `ovl_clear_empty`.
+    /// seen does not change: both are empty. The old one waits in the work
+    /// area until the replacement is done: only it hides what lies below.
+    /// Source: `ovl_clear_empty`.
     pub(super) fn put_empty(
         &self,
         target: &Target,
         dir: &dyn WritableNode,
         name: &Name,
         old: &Arc<dyn WritableNode>,
-    ) -> Result<()> {
+    ) -> Result<Swapped> {
         let attr = old.attr()?;
         let opaque = target.dialect.opaque_mark();
         let empty = New {
@@ -228,8 +246,8 @@ impl Union {
             mtime: Some(SetTime::To(attr.mtime)),
             ..SetAttr::default()
         })?;
-        staged.publish(dir, name, RenameMode::Exchange, Some(&**old))?;
-        Ok(())
+        let (empty, old) = staged.swap(dir, name, old)?;
+        Ok(Swapped { empty, old })
     }
 
     fn exchange(
@@ -243,17 +261,47 @@ impl Union {
         self.mark_for_move(target, source, from.1, to.0, reach(from, to))?;
         self.mark_for_move(target, there, to.1, from.0, reach(from, to))?;
         let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
+        let (source_node, there_node) = (copy(source)?, copy(there)?);
+        // Together: see `Union::drop_link`.
+        let (mut source_links, mut there_links) = write_both(source, there);
         from_dir.rename(
             from.1,
             to_dir,
             to.1,
             RenameMode::Exchange,
-            Some(copy(source)?),
-            Some(copy(there)?),
+            Some(source_node),
+            Some(there_node),
         )?;
-        move_link(source, from, to);
-        move_link(there, to, from);
+        source_links.replace(from, link_to(to));
+        there_links.replace(to, link_to(from));
         Ok(())
+    }
+}
+
+/// An empty directory in the place of one that stores whiteouts.
+pub(super) struct Swapped {
+    pub empty: Arc<dyn WritableNode>,
+    old: Staged,
+}
+
+impl Swapped {
+    /// Ends the swap by the outcome of what it was made for: the old
+    /// directory goes, or comes back.
+    pub fn settle(self, dir: &dyn WritableNode, name: &Name, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Ok(()) => {
+                // The change is visible: failing to tidy up must not undo it.
+                if let Err(error) = self.old.keep() {
+                    tracing::warn!(%error, "a replaced directory stays in the work area");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let empty = Some(&*self.empty);
+                self.old.publish(dir, name, RenameMode::Exchange, empty)?;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -335,13 +383,24 @@ fn is_above(above: &Arc<Inode>, below: &Arc<Inode>) -> bool {
     }
 }
 
-fn move_link(inode: &Inode, from: Place<'_>, to: Place<'_>) {
-    let mut links = inode.links.write();
-    links.replace(
-        from,
-        Link {
-            parent: Arc::clone(to.0),
-            name: to.1.to_owned(),
-        },
-    );
+fn link_to(place: Place<'_>) -> Link {
+    Link {
+        parent: Arc::clone(place.0),
+        name: place.1.to_owned(),
+    }
+}
+
+/// The names of two inodes, which differ, locked in the order of their
+/// numbers.
+fn write_both<'a>(
+    one: &'a Inode,
+    other: &'a Inode,
+) -> (RwLockWriteGuard<'a, Links>, RwLockWriteGuard<'a, Links>) {
+    if one.number() < other.number() {
+        let first = one.links.write();
+        (first, other.links.write())
+    } else {
+        let first = other.links.write();
+        (one.links.write(), first)
+    }
 }

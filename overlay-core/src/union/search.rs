@@ -80,10 +80,7 @@ impl Union {
             {
                 return Ok(None);
             }
-            let (redirect, ends) = match self.has_lowers() {
-                true => self.marks(target.dialect, &*node, &attr, directory)?,
-                false => (None, true),
-            };
+            let (redirect, ends) = self.marks(target.dialect, &*node, &attr, directory)?;
             let found = View {
                 writable: Some(node),
                 redirect,
@@ -110,12 +107,21 @@ impl Union {
             refuse_metacopy(dialect, node, attr)?;
             return Ok((None, true));
         }
-        if !directory.lowers.is_empty() && dialect.opacity(node)? == Opacity::Opaque {
+        if !self.has_lowers() {
             return Ok((None, true));
         }
-        let redirect = self.redirect_of(dialect, node)?;
-        let ends = directory.lowers.is_empty() && !matches!(redirect, Some(Redirect::Path(_)));
-        Ok((redirect, ends))
+        let merges = !directory.lowers.is_empty();
+        if merges && dialect.opacity(node)? == Opacity::Opaque {
+            return Ok((None, true));
+        }
+        // What an opaque directory points to is hidden by it.
+        match self.redirect_of(dialect, node)? {
+            Some(Redirect::Path(_)) if !merges && dialect.opacity(node)? == Opacity::Opaque => {
+                Ok((None, true))
+            }
+            Some(Redirect::Path(path)) => Ok((Some(Redirect::Path(path)), false)),
+            redirect => Ok((redirect, !merges)),
+        }
     }
 
     /// Continues a search on the read-only branches.
@@ -203,7 +209,7 @@ impl Union {
             if !attr.kind.is_dir() {
                 probe.ends = true;
                 if last {
-                    if !bottom && !hidden {
+                    if !hidden {
                         refuse_metacopy(dialect, &*node, &attr)?;
                     }
                     probe.found = Some(Found { node, attr });

@@ -66,7 +66,8 @@ pub(super) struct Table {
     /// of their origin for as long as the union lives, and what cannot be
     /// encoded shows a private one.
     given: DashMap<ObjectId, u64>,
-    /// Numbers of the names of lower files with several hard links.
+    /// Numbers of the names of lower files with several hard links, and of
+    /// directories that lie in several places.
     split: DashMap<(u64, NameBuf), u64>,
     private: AtomicU64,
 }
@@ -120,7 +121,7 @@ impl Table {
         self.given.insert(id, number);
     }
 
-    /// The number of one name of a lower file with several hard links.
+    /// The number of one name of an object that is one for each of its names.
     pub fn split_number(&self, parent: &Inode, name: &Name) -> u64 {
         *self
             .split
@@ -198,9 +199,10 @@ impl Table {
 
     /// An inode is being dropped.
     pub fn forget(&self, inode: &Inode) {
-        self.known.remove_if(&inode.number(), |_, known| {
-            std::ptr::eq(known.inode.as_ptr(), inode)
-        });
+        // By life, not by address: what dies with its last entry was moved out
+        // of its `Arc`. A new inode of this number is alive, and stays.
+        self.known
+            .remove_if(&inode.number(), |_, known| known.inode.strong_count() == 0);
         match inode.link() {
             Some(link) if inode.shared_number.is_some() && !inode.is_copied_up() => {
                 let name = (link.parent.number(), link.name);
@@ -233,5 +235,27 @@ impl Known {
             pinned: None,
             pins: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::{Caller, MemStorage, Name, Owner, Stack, Union, layer::NewKind};
+
+    #[test]
+    fn regression_directories_that_die_with_their_last_entry_leave_the_table() {
+        let union = Union::new(Stack::new().upper(MemStorage::new())).unwrap();
+        let owner = Owner { uid: 0, gid: 0 };
+        let caller = Caller { owner, umask: 0 };
+        let name = Name::new(b"d").unwrap();
+        let mut deepest = union.root();
+        for _ in 0..10 {
+            let made = union.create(&deepest, name, NewKind::Directory, 0o755, &caller);
+            deepest = made.unwrap().inode;
+        }
+        assert_eq!(union.table.known.len(), 11);
+        drop(deepest);
+        assert_eq!(union.table.known.len(), 1, "the root is left");
     }
 }

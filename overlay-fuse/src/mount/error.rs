@@ -28,8 +28,16 @@ pub enum MountError {
         "mounting needs root, or the command fusermount3 for other users: install the package fuse3, or run as root"
     )]
     NoFusermount,
+    /// An ordinary user mounts only over what is theirs.
+    #[error(
+        "mount point {0:?} cannot be written by this user: name a directory that it may write, or run as root"
+    )]
+    PointDenied(PathBuf),
+    /// `fusermount3` knows fewer options than `mount(2)`.
+    #[error("fusermount3 does not know the option {0}: leave it out, or run as root")]
+    HelperOption(String),
     /// `fusermount3` refused.
-    #[error("fusermount3 refused to mount at {0:?}: {1}")]
+    #[error("fusermount3 refused to mount at {0:?} ({1}): see fusermount3(1), or run as root")]
     Fusermount(PathBuf, String),
     /// `fusermount3` could not be run.
     #[error("fusermount3 cannot be run ({0}): install the package fuse3 again, or run as root")]

@@ -158,6 +158,12 @@ fn refusal(point: &Path, said: &[u8]) -> MountError {
     if said.contains("/dev/fuse: Permission denied") {
         return MountError::DeviceDenied;
     }
+    if said.contains("no write access to mountpoint") {
+        return MountError::PointDenied(point.to_owned());
+    }
+    if let Some((_, option)) = said.split_once("unknown option ") {
+        return MountError::HelperOption(option.trim_matches('\'').to_owned());
+    }
     MountError::Fusermount(point.to_owned(), said)
 }
 

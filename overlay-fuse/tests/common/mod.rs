@@ -207,7 +207,15 @@ pub fn in_own_namespace(scene: &Scene, script: &str) -> Output {
 /// layers.
 pub fn program_for_users(scene: &Scene) -> PathBuf {
     let program = scene.at("program");
-    fs::copy(env!("CARGO_BIN_EXE_ufsmount"), &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    install(env!("CARGO_BIN_EXE_ufsmount"), &program);
     program
+}
+
+/// Copies a program. Not in this process: a child that another test starts
+/// meanwhile would inherit the descriptor, and running the copy would fail
+/// with `ETXTBSY`.
+pub fn install(program: &str, to: &Path) {
+    let mut command = Command::new("install");
+    let status = command.args(["-m", "755", program]).arg(to).status();
+    assert!(status.unwrap().success());
 }

@@ -134,6 +134,7 @@ impl WritableNode for FaultyNode {
     }
 
     fn relocate(&self, dir: &dyn WritableNode, name: &Name) -> Result<()> {
+        self.faults.look("relocate")?;
         self.inner.relocate(below(dir), name)
     }
 

@@ -88,6 +88,13 @@ impl Descriptors {
         Descriptors::new(usize::try_from(share).map_or(MOST, |share| share.min(MOST)))
     }
 
+    /// How many directories of one long way are worth keeping: one way must
+    /// not evict all others, or two deep trees in turn would each open the
+    /// whole of theirs every time.
+    pub(super) fn worth_keeping(&self) -> usize {
+        (self.shards.len() * self.per_shard / 4).max(1)
+    }
+
     /// Counts the descriptor that `node` has just been given, and takes others
     /// back if that was one too many.
     pub(super) fn admit(&self, node: &Arc<DirNode>) {

@@ -202,11 +202,13 @@ impl DirNode {
         }
         let mut to_open = vec![self.me()?];
         let mut last: Option<(Arc<DirNode>, Arc<Descriptor>)> = None;
+        let near = self.branch.descriptors.worth_keeping();
         while let Some(node) = to_open.last() {
-            match node.open_from(last.as_ref())? {
+            let keep = to_open.len() <= near;
+            match node.open_from(last.as_ref(), keep)? {
                 Step::First(parent) => to_open.push(parent),
                 Step::Open(descriptor) => {
-                    // Kept in hand too: another thread may evict it at once.
+                    // In hand, for it may not be kept, or not for long.
                     last = to_open.pop().map(|node| (node, descriptor));
                 }
             }
@@ -215,8 +217,13 @@ impl DirNode {
     }
 
     /// One step of [`DirNode::directory`]: `at_hand` is a directory with its
-    /// descriptor, to be used if it is the parent.
-    fn open_from(&self, at_hand: Option<&(Arc<DirNode>, Arc<Descriptor>)>) -> Result<Step> {
+    /// descriptor, to be used if it is the parent; the new one is cached if
+    /// `keep` says so.
+    fn open_from(
+        &self,
+        at_hand: Option<&(Arc<DirNode>, Arc<Descriptor>)>,
+        keep: bool,
+    ) -> Result<Step> {
         if let Some(descriptor) = self.cached() {
             return Ok(Step::Open(descriptor));
         }
@@ -234,7 +241,11 @@ impl DirNode {
             sys::open::entry(At::new(parent.fd(), name), flags)
         })?;
         drop(place);
-        Ok(Step::Open(self.keep(Descriptor::new(fd))?))
+        let descriptor = Descriptor::new(fd);
+        Ok(Step::Open(match keep {
+            true => self.keep(descriptor)?,
+            false => descriptor,
+        }))
     }
 
     /// Puts a descriptor of this directory into the cache, unless another

@@ -11,7 +11,7 @@ use super::{Descriptor, DirNode};
 use crate::error::{Error, Result};
 use crate::layer::{Removal, RenameMode};
 use crate::name::Name;
-use crate::sys::{self, At};
+use crate::sys::{self, At, Object};
 
 impl DirNode {
     /// Removes an entry; `node` is held if its place is that entry. (It may
@@ -27,7 +27,7 @@ impl DirNode {
         let at = At::new(dir.fd(), name);
         let mut places = Places::lock(node, None);
         let held = match (node, places.first.as_deref()) {
-            (Some(node), Some(place)) if says(place, name) => Some(node.hold(at)?),
+            (Some(node), Some(place)) if says(place, self, at)? => Some(node.hold(at)?),
             (Some(_) | None, Some(_) | None) => None,
         };
         match what {
@@ -61,7 +61,7 @@ impl DirNode {
         let displaced_place = match (displaced, &places.second) {
             (None, _) | (_, None) => None,
             (Some(node), Some(place_now)) => match mode {
-                RenameMode::Replace | RenameMode::Whiteout if says(place_now, to_name) => {
+                RenameMode::Replace | RenameMode::Whiteout if says(place_now, to, to_at)? => {
                     hold_if_there(node, to_at)?
                 }
                 RenameMode::Replace | RenameMode::Whiteout => None,
@@ -86,12 +86,15 @@ impl DirNode {
         Ok(())
     }
 
-    /// `self/name` is where this node is found from now on.
+    /// `dir/name` is where this node is found from now on, if it is held.
     pub(super) fn is_now_at(&self, dir: &DirNode, name: &Name) -> Result<()> {
         let new_place = place(dir, name)?;
         let mut places = Places::lock(Some(self), None);
         if let Some(place) = places.first.as_deref_mut() {
-            *place = new_place;
+            match place {
+                Place::Held(_) => *place = new_place,
+                Place::At { .. } => {}
+            }
         }
         Ok(())
     }
@@ -125,15 +128,26 @@ fn place(dir: &DirNode, name: &Name) -> Result<Place> {
     })
 }
 
-/// Whether a node with this place may lose it when `name` loses its meaning: a
-/// hard link's node may have another name as its place, and keeps it then. The
-/// directory is not compared, for it may be known by two nodes, and holding
-/// once too often does no harm.
-fn says(place: &Place, name: &Name) -> bool {
-    match place {
-        Place::At { name: there, .. } => **there == *name,
-        Place::Held(_) => false,
+/// Whether a node with this place loses it when `at`, an entry of `dir`, loses
+/// its meaning: a hard link's node may have another name as its place, and
+/// keeps it then. In doubt it does: holding once too often does no harm.
+fn says(place: &Place, dir: &DirNode, at: At<'_>) -> Result<bool> {
+    let Place::At { dir: there, name } = place else {
+        return Ok(false);
+    };
+    if **name != *at.name {
+        return Ok(false);
     }
+    if std::ptr::eq(&**there, dir) {
+        return Ok(true);
+    }
+    // Another directory, or another node of this one.
+    let Some(there) = there.cached() else {
+        return Ok(true);
+    };
+    let there = sys::stat::attr(Object::Held(there.fd()))?;
+    let here = sys::stat::attr(Object::Held(at.dir))?;
+    Ok((there.dev, there.ino) == (here.dev, here.ino))
 }
 
 /// Nothing to hold where there is nothing to displace.

@@ -1,6 +1,8 @@
 //! What a core subject stands on: layers in memory, or in directories.
 
 use std::fmt;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use overlay_core::Stack;
@@ -20,6 +22,20 @@ pub trait Storages: fmt::Debug + Send + Sync {
     fn stored(&self) -> Vec<Dir<Stored>>;
     /// See [`Subject::litter`](crate::Subject::litter).
     fn litter(&self) -> Vec<String>;
+}
+
+impl<S: Storages> Storages for Arc<S> {
+    fn stack(&self) -> Stack {
+        S::stack(self)
+    }
+
+    fn stored(&self) -> Vec<Dir<Stored>> {
+        S::stored(self)
+    }
+
+    fn litter(&self) -> Vec<String> {
+        S::litter(self)
+    }
 }
 
 /// Nothing: of a subject that shares another's mount.
@@ -111,19 +127,8 @@ impl OnDirectories {
 
 impl Storages for OnDirectories {
     fn stack(&self) -> Stack {
-        let budget = Descriptors::new(16);
         let lowers = usize::from(self.writable)..self.layers;
-        let stack = match self.writable {
-            true => {
-                let (upper, work) = (self.scratch.layer(0), self.scratch.work());
-                Stack::new().upper(DirUpper::open(&upper, &work, &budget).unwrap())
-            }
-            false => Stack::new(),
-        };
-        lowers.fold(stack, |stack, index| {
-            let lower = DirStorage::open(&self.scratch.layer(index), &budget).unwrap();
-            stack.lower(lower)
-        })
+        stack_in(self.scratch.path(), self.writable, lowers)
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
@@ -136,4 +141,20 @@ impl Storages for OnDirectories {
             false => Vec::new(),
         }
     }
+}
+
+/// The stack that lies in `home` as a [`Scratch`] lays it out.
+pub fn stack_in(home: &Path, writable: bool, lowers: Range<usize>) -> Stack {
+    let budget = Descriptors::new(16);
+    let stack = match writable {
+        true => {
+            let upper = DirUpper::open(&home.join("0"), &home.join("work"), &budget);
+            Stack::new().upper(upper.unwrap())
+        }
+        false => Stack::new(),
+    };
+    lowers.fold(stack, |stack, index| {
+        let lower = DirStorage::open(&home.join(index.to_string()), &budget);
+        stack.lower(lower.unwrap())
+    })
 }
