@@ -7,6 +7,7 @@
 //! Locks, outermost first, are listed in `union/locks.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -40,7 +41,7 @@ mod xattr;
 
 pub use inode::Inode;
 pub use open::{Handle, OpenOptions};
-pub use options::{Options, RedirectDir};
+pub use options::{Options, Recover, RedirectDir};
 pub use readdir::{DirEntry, DirHandle, Flow};
 
 /// Who asks: new objects belong to them.
@@ -76,6 +77,8 @@ pub struct Union {
     root: Arc<Inode>,
     /// Held while a directory moves between parents. Rank 2.
     topology: Mutex<()>,
+    /// Whether the work area has been cleared.
+    recovered: AtomicBool,
 }
 
 impl Union {
@@ -103,9 +106,6 @@ impl Union {
     /// As [`Union::new`], behaving as `options` say.
     pub fn with_options(stack: Stack, options: Options) -> Result<Arc<Union>> {
         let target = policy::target(&stack)?;
-        if let Some(target) = &target {
-            target.storage.clear_work()?;
-        }
         let table = Arc::new(Table::default());
         let mut writable: Option<Arc<dyn WritableNode>> = None;
         let mut lowers = Vec::new();
@@ -147,7 +147,7 @@ impl Union {
         let root = table.enter(Inode::new(ROOT, None, body, writable, None, &table));
         // Copies of the root's own object show the root's number.
         table.give(ObjectId::from(&root.node().attr()?), ROOT);
-        Ok(Arc::new(Union {
+        let union = Arc::new(Union {
             options,
             stack,
             target,
@@ -156,7 +156,24 @@ impl Union {
             table,
             root,
             topology: Mutex::new(()),
-        }))
+            recovered: AtomicBool::new(false),
+        });
+        match options.recover {
+            Recover::AtOnce => union.recover()?,
+            Recover::WhenAsked => {}
+        }
+        Ok(union)
+    }
+
+    /// Clears the work area of what a crash left there; once, however often
+    /// it is called.
+    pub fn recover(&self) -> Result<()> {
+        match &self.target {
+            Some(target) if !self.recovered.swap(true, Ordering::AcqRel) => {
+                target.storage.clear_work()
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The root directory.

@@ -41,9 +41,13 @@ Options for -o:
   fsname=NAME, subtype=NAME
                            how /proc/mounts shows the mount
   debug                    as --debug
+  redirect_dir=on|follow|nofollow|off
+                           whether directories with lower content can be renamed
+                           (on: the default), and whether layers in which that
+                           was done are followed (off: as follow); with userxattr
+                           nofollow
   default_permissions, relatime, index=off, metacopy=off, nfs_export=off,
-  redirect_dir=off, verity=off
-                           accepted: so it is in any case
+  verity=off               accepted: so it is in any case
   defaults, auto, noauto, user, nouser, users, nofail, _netdev, x-...
                            accepted: they are for mount(8)
 

@@ -101,10 +101,14 @@ impl Mount {
         // A queue of its own for each thread; needs to open /dev/fuse again.
         config.clone_fd = device.reopens;
         let unmounter = Unmounter::of(&point);
+        // Now that nothing about the mount can be refused any more.
+        let recovered = self.union.recover();
         let adapter = Adapter::new(self.union);
         let notifier = adapter.notifier();
-        let session =
-            Session::from_fd(adapter, device.fd, config.acl, config).and_then(|session| {
+        let session = recovered
+            .map_err(std::io::Error::from)
+            .and_then(|()| Session::from_fd(adapter, device.fd, config.acl, config))
+            .and_then(|session| {
                 notifier.get_or_init(|| session.notifier());
                 thread::Builder::new()
                     .name("overlay-fuse".into())

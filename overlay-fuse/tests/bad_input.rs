@@ -305,6 +305,22 @@ fn a_busy_mount_point_is_refused() {
 }
 
 #[test]
+fn a_mount_that_is_refused_late_leaves_the_work_directory_alone() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir_all(scene.at("u.work/work")).unwrap();
+    // As every mount leaves it.
+    fs::set_permissions(scene.at("u.work/work"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(scene.at("u.work/work/mine"), "x").unwrap();
+    let before = scene.snapshot();
+    let name = format!("fsname={}", "x".repeat(5000));
+    refused(&scene.run(["-o", &name, "l", "u", "m"]));
+    assert_eq!(scene.snapshot(), before);
+}
+
+#[test]
 fn a_mount_that_has_lost_its_server_is_named_as_such() {
     if !can_mount() {
         return;

@@ -185,12 +185,48 @@ fn fault_4_copy_up_keeps_the_times_of_symlinks_and_the_modes_of_directories() {
 }
 
 #[test]
-fn fault_4_a_lower_directory_that_cannot_be_renamed_says_so_and_mv_copies() {
+fn fault_4_a_lower_directory_is_renamed_and_stays_so() {
     if !can_mount() {
         return;
     }
     let scene = Scene::new();
-    let mounted = scene.mount_all();
+    fs::create_dir(scene.at("w")).unwrap();
+    let (l, u, w) = (scene.at("l"), scene.at("u"), scene.at("w"));
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        l.display(),
+        u.display(),
+        w.display()
+    );
+    let words = ["-o", &options, "m"];
+    let mounted = scene.mount(words);
+    fs::rename(mounted.at("d"), mounted.at("e")).unwrap();
+    fs::create_dir(mounted.at("new")).unwrap();
+    fs::rename(mounted.at("e"), mounted.at("new/f")).unwrap();
+    fs::create_dir(mounted.at("d")).unwrap();
+    let check = |root: &Path| {
+        assert_eq!(fs::read(root.join("new/f/inner")).unwrap(), b"inner\n");
+        assert!(!root.join("e").exists());
+        assert_eq!(fs::read_dir(root.join("d")).unwrap().count(), 0);
+    };
+    check(&mounted.point);
+    unmount(&scene, mounted);
+    {
+        let kernel = scene.at("k");
+        let _kernel = KernelMount::new(&scene, &kernel, &options);
+        check(&kernel);
+    }
+    let mounted = scene.mount(words);
+    check(&mounted.point);
+}
+
+#[test]
+fn fault_4_without_redirects_a_lower_directory_says_so_and_mv_copies() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let mounted = scene.mount(["-o", "redirect_dir=off", "l", "u", "m"]);
     let refused = fs::rename(mounted.at("d"), mounted.at("e")).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::CrossesDevices);
     let moved = Command::new("mv")

@@ -5,6 +5,19 @@
 pub struct Options {
     /// Renamed directories with lower content.
     pub redirect_dir: RedirectDir,
+    /// When the work area is cleared of what a crash left there.
+    pub recover: Recover,
+}
+
+/// When the work area is cleared of what a crash left there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recover {
+    /// While the stack is put together.
+    #[default]
+    AtOnce,
+    /// By [`Union::recover`](super::Union::recover), before the first change:
+    /// for a front end that may still fail, and then must have changed nothing.
+    WhenAsked,
 }
 
 /// The mount option `redirect_dir`: whether a directory with lower content

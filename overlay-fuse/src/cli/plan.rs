@@ -11,6 +11,8 @@ use overlay_core::stack::mounts::unescape_option as unescape;
 
 use super::Args;
 use super::escape::split;
+use overlay_core::union::RedirectDir;
+
 use crate::mount::{MountFlag, MountOptions, Users};
 
 /// What to mount, where and how.
@@ -22,6 +24,8 @@ pub struct Plan {
     pub point: PathBuf,
     /// How.
     pub options: MountOptions,
+    /// `redirect_dir`, if it was given.
+    pub redirect_dir: Option<RedirectDir>,
     /// Whether to stay in the foreground.
     pub foreground: bool,
     /// Whether to tell every request.
@@ -34,6 +38,9 @@ pub struct Plan {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UsageError {
+    /// A value of `redirect_dir` that there is not.
+    #[error("redirect_dir={} is unknown: write on, follow, nofollow or off", .0.display())]
+    RedirectDir(OsString),
     /// No mount point, or no layer.
     #[error("layers and a mount point are needed: ufsmount LOWER[:LOWER...] [UPPER] MOUNTPOINT")]
     TooFew,
@@ -74,6 +81,7 @@ struct Named {
     source: Option<OsString>,
     marks: Marks,
     debug: bool,
+    redirect_dir: Option<RedirectDir>,
 }
 
 impl Args {
@@ -111,6 +119,7 @@ impl Args {
             },
             point,
             options,
+            redirect_dir: named.redirect_dir,
             foreground: self.foreground || debug,
             debug,
             log: self.log,
@@ -179,6 +188,13 @@ impl Named {
             b"lowerdir+" => self.lowers.push(needed("lowerdir+")?.into()),
             b"upperdir" => once("upperdir", &mut self.upper, needed("upperdir")?.into())?,
             b"workdir" => once("workdir", &mut self.work, needed("workdir")?.into())?,
+            b"redirect_dir" => {
+                let (_, mode) = REDIRECT_DIR
+                    .iter()
+                    .find(|(word, _)| *word == value)
+                    .ok_or_else(|| UsageError::RedirectDir(value.to_owned()))?;
+                self.redirect_dir = Some(*mode);
+            }
             b"fsname" => once("fsname", &mut self.source, needed("fsname")?)?,
             b"subtype" => return Ok(options.subtype(needed("subtype")?)),
             name if ALWAYS_OFF.iter().any(|word| word.as_bytes() == name) => {
@@ -257,8 +273,17 @@ const FLAGS: [(&str, MountFlag, State); 15] = [
     ("dirsync", MountFlag::DirSync, State::Set),
 ];
 
+/// The values of `redirect_dir`. `off` is what kernels make of it that are
+/// built to follow always, as most are.
+const REDIRECT_DIR: [(&str, RedirectDir); 4] = [
+    ("on", RedirectDir::On),
+    ("follow", RedirectDir::Follow),
+    ("nofollow", RedirectDir::NoFollow),
+    ("off", RedirectDir::Follow),
+];
+
 /// Options of the kernel's overlayfs of which we have one state only.
-const ALWAYS_OFF: [&str; 5] = ["index", "metacopy", "nfs_export", "redirect_dir", "verity"];
+const ALWAYS_OFF: [&str; 4] = ["index", "metacopy", "nfs_export", "verity"];
 
 /// Options of the kernel's overlayfs, of libfuse and of fuse-overlayfs that
 /// have a meaning we do not give them.

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
-use overlay_core::Union;
+use overlay_core::union::{Options, Recover, RedirectDir};
+use overlay_core::{Dialect, Namespace, Stack, Union};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -51,7 +52,12 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
         .directories
         .open_undoable()
         .map_err(|error| error.to_string())?;
-    let union = Union::new(opened.stack().clone())
+    let options = Options {
+        redirect_dir: redirect_dir(plan.redirect_dir, opened.stack())?,
+        recover: Recover::WhenAsked,
+        ..Options::default()
+    };
+    let union = Union::with_options(opened.stack().clone(), options)
         .map_err(|error| format!("the layers cannot be put together ({error}): check them"))?;
     let handle = Mount::builder(union)
         .options(plan.options)
@@ -61,6 +67,23 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
     handle_signals(signals, handle.unmounter())
         .map_err(|error| format!("signals cannot be handled ({error}): try again"))?;
     Ok(Serving { handle })
+}
+
+/// As on the kernel: with `userxattr` redirects are neither made nor followed,
+/// for anybody may have written them.
+fn redirect_dir(asked: Option<RedirectDir>, stack: &Stack) -> Result<RedirectDir, String> {
+    let trusted = stack.branches().iter().all(|branch| match branch.dialect {
+        Dialect::Overlay(Namespace::Trusted) => true,
+        Dialect::Overlay(Namespace::User) => false,
+    });
+    match (trusted, asked) {
+        (true, asked) => Ok(asked.unwrap_or(RedirectDir::On)),
+        (false, None | Some(RedirectDir::NoFollow)) => Ok(RedirectDir::NoFollow),
+        (false, Some(RedirectDir::On | RedirectDir::Follow)) => Err(
+            "redirects are not followed with userxattr: leave redirect_dir out, or write nofollow"
+                .to_owned(),
+        ),
+    }
 }
 
 /// The first signal unmounts; the second ends the process, and takes the
