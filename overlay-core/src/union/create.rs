@@ -7,19 +7,38 @@ use std::sync::Arc;
 use super::acl;
 use super::copy_up::DataNeeded;
 use super::inode::Inode;
-use super::locks::{DirHeld, DirWrite};
+use super::locks::DirWrite;
 use super::lookup::Written;
 use super::open::Handle;
 use super::{Caller, Entry, Union};
 use crate::attr::{Owner, SetAttr};
 use crate::error::{Error, Result};
-use crate::layer::{Access, New, NewKind, OpenFile, RenameMode, Staged, WritableNode};
+use crate::layer::{Access, New, NewKind, OpenFile, Removal, RenameMode, Staged, WritableNode};
 use crate::name::Name;
 use crate::policy::Target;
 
 /// What an unprivileged process needs to open its own file for writing.
 const OWNER_RW: u32 = 0o600;
 const SETGID: u32 = 0o2000;
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    kind: NewKind<'a>,
+    /// Permission bits before the umask.
+    mode: u32,
+    caller: &'a Caller,
+    then: Then,
+}
+
+/// What happens to a new object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Nothing.
+    Leave,
+    /// It is opened for reading and writing, whatever its mode.
+    Open,
+}
 
 /// Owner, mode and attributes of a new object, all inheritance done.
 struct Heritage {
@@ -43,8 +62,13 @@ impl Union {
         mode: u32,
         caller: &Caller,
     ) -> Result<Entry> {
-        self.create_then(parent, name, kind, mode, caller, false)
-            .map(|(entry, _)| entry)
+        let asked = Asked {
+            kind,
+            mode,
+            caller,
+            then: Then::Leave,
+        };
+        self.make(parent, name, &asked).map(|(entry, _)| entry)
     }
 
     /// Makes an empty regular file and opens it for reading and writing,
@@ -56,7 +80,13 @@ impl Union {
         mode: u32,
         caller: &Caller,
     ) -> Result<(Entry, Handle)> {
-        let (entry, file) = self.create_then(parent, name, NewKind::Regular, mode, caller, true)?;
+        let asked = Asked {
+            kind: NewKind::Regular,
+            mode,
+            caller,
+            then: Then::Open,
+        };
+        let (entry, file) = self.make(parent, name, &asked)?;
         let file = match file {
             Some(file) => file,
             None => entry.inode.node().open(Access::Write)?,
@@ -65,16 +95,13 @@ impl Union {
         Ok((entry, handle))
     }
 
-    fn create_then(
+    fn make(
         &self,
         parent: &Arc<Inode>,
         name: &Name,
-        kind: NewKind<'_>,
-        mode: u32,
-        caller: &Caller,
-        open: bool,
+        asked: &Asked<'_>,
     ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
-        let would_hide = kind == NewKind::CharDevice(0);
+        let would_hide = asked.kind == NewKind::CharDevice(0);
         // Nothing is copied up for an object that cannot be.
         if (would_hide || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
@@ -94,78 +121,84 @@ impl Union {
         {
             return Err(Error::Exists);
         }
-        let heritage = self.inherit(target, parent, &**dir, kind, mode, caller, &held)?;
+        let heritage = inherit(target, parent, &**dir, asked)?;
         let xattrs: Vec<(&[u8], &[u8])> = heritage
             .xattrs
             .iter()
             .map(|(name, value)| (*name, value.as_slice()))
             .collect();
         let new = New {
-            kind,
+            kind: asked.kind,
             mode: heritage.mode,
             owner: heritage.owner,
             xattrs: &xattrs,
         };
-        let file = match (open, written) {
-            (false, Written::Nothing | Written::Object) => {
+        let file = match (asked.then, written) {
+            (Then::Leave, Written::Nothing | Written::Object) => {
                 dir.create(name, &new)?;
                 None
             }
-            (true, Written::Nothing | Written::Object) if new.mode & OWNER_RW == OWNER_RW => {
-                Some(dir.create(name, &new)?.node.open(Access::Write)?)
+            (Then::Open, Written::Nothing | Written::Object) if new.mode & OWNER_RW == OWNER_RW => {
+                Some(create_open(&**dir, name, &new)?)
             }
-            (_, written) => stage_and_publish(target, &**dir, name, &new, written, open)?,
+            (then, written) => stage_and_publish(target, &**dir, name, &new, written, then)?,
         };
         let entry = self.resolve(parent, name, &held)?.ok_or(Error::Stale)?;
         Ok((entry, file))
     }
+}
 
-    #[allow(clippy::too_many_arguments)]
-    fn inherit(
-        &self,
-        target: &Target,
-        parent: &Arc<Inode>,
-        dir: &dyn WritableNode,
-        kind: NewKind<'_>,
-        mode: u32,
-        caller: &Caller,
-        held: &impl DirHeld,
-    ) -> Result<Heritage> {
-        debug_assert!(held.holds(parent));
-        let above = dir.attr()?;
-        let is_dir = kind == NewKind::Directory;
-        let mut heritage = Heritage {
-            owner: caller.owner,
-            mode: mode & !caller.umask & 0o7777,
-            xattrs: Vec::new(),
-        };
-        if !matches!(kind, NewKind::Symlink(_))
-            && let Some(default) = dir.xattr(acl::DEFAULT)?
-        {
-            let inherited = acl::inherit(&default, mode & 0o7777)?;
-            heritage.mode = inherited.mode;
-            if let Some(access) = inherited.access {
-                heritage.xattrs.push((acl::ACCESS, access));
-            }
-            if is_dir {
-                heritage.xattrs.push((acl::DEFAULT, default));
-            }
+/// What a new object gets from its directory and its maker.
+fn inherit(
+    target: &Target,
+    parent: &Inode,
+    dir: &dyn WritableNode,
+    asked: &Asked<'_>,
+) -> Result<Heritage> {
+    let above = dir.attr()?;
+    let is_dir = asked.kind == NewKind::Directory;
+    let mut heritage = Heritage {
+        owner: asked.caller.owner,
+        mode: asked.mode & !asked.caller.umask & 0o7777,
+        xattrs: Vec::new(),
+    };
+    if !matches!(asked.kind, NewKind::Symlink(_))
+        && let Some(default) = dir.xattr(acl::DEFAULT)?
+    {
+        let inherited = acl::inherit(&default, asked.mode & 0o7777)?;
+        heritage.mode = inherited.mode;
+        if let Some(access) = inherited.access {
+            heritage.xattrs.push((acl::ACCESS, access));
         }
-        if above.mode & SETGID != 0 {
-            heritage.owner.gid = above.gid;
-            if is_dir {
-                heritage.mode |= SETGID;
-            }
+        if is_dir {
+            heritage.xattrs.push((acl::DEFAULT, default));
         }
-        // Opaque from the first moment wherever anything could lie below:
-        // what was removed must not come back inside it.
-        let merges = parent.directory().is_some_and(|d| !d.lowers.is_empty());
-        if is_dir && merges {
-            let (name, value) = target.dialect.opaque_mark();
-            heritage.xattrs.push((name, value.to_vec()));
-        }
-        Ok(heritage)
     }
+    if above.mode & SETGID != 0 {
+        heritage.owner.gid = above.gid;
+        if is_dir {
+            heritage.mode |= SETGID;
+        }
+    }
+    // Opaque from the first moment wherever anything could lie below: what
+    // was removed must not come back inside it.
+    let merges = parent.directory().is_some_and(|d| !d.lowers.is_empty());
+    if is_dir && merges {
+        let (name, value) = target.dialect.opaque_mark();
+        heritage.xattrs.push((name, value.to_vec()));
+    }
+    Ok(heritage)
+}
+
+/// Makes a file in place and opens it; where that fails, it is gone again.
+fn create_open(dir: &dyn WritableNode, name: &Name, new: &New<'_>) -> Result<Arc<dyn OpenFile>> {
+    let opened = dir.create(name, new)?.node.open(Access::Write);
+    if opened.is_err()
+        && let Err(error) = dir.remove(name, Removal::NonDirectory, None)
+    {
+        tracing::warn!(%error, "a file stays that could not be opened");
+    }
+    opened
 }
 
 /// Makes `new` in the work area, opens it if asked, and moves it to `name`.
@@ -175,15 +208,22 @@ fn stage_and_publish(
     name: &Name,
     new: &New<'_>,
     written: Written,
-    open: bool,
+    then: Then,
 ) -> Result<Option<Arc<dyn OpenFile>>> {
     let writable_first = New {
         mode: new.mode | OWNER_RW,
         ..*new
     };
-    let staged = Staged::new(&target.storage, if open { &writable_first } else { new })?;
+    let staged = Staged::new(
+        &target.storage,
+        if then == Then::Open {
+            &writable_first
+        } else {
+            new
+        },
+    )?;
     let mut file = None;
-    if open {
+    if then == Then::Open {
         file = Some(staged.node().open(Access::Write)?);
         if new.mode != writable_first.mode {
             staged.node().set_attr(&SetAttr {
