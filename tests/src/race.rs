@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use overlay_core::Union;
 use overlay_core::fs::UnionFs;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Dir, Op, Stored, differences, look, view};
+use overlay_core::spec::{Config, Dir, Op, Stored, differences, look, view};
 
 use crate::faulty::{Faults, FaultyStorages, Plan, Scope};
 use crate::subject::core::Core;
@@ -45,11 +45,19 @@ impl Arena {
         let core = match on {
             On::Memory => {
                 let storages = InMemory::new(layers, writable);
-                Core::new(Box::new(FaultyStorages::new(storages, &faults)), writable)
+                Core::new(
+                    Box::new(FaultyStorages::new(storages, &faults)),
+                    writable,
+                    Config::default(),
+                )
             }
             On::Directories => {
                 let storages = OnDirectories::new(layers, writable);
-                Core::new(Box::new(FaultyStorages::new(storages, &faults)), writable)
+                Core::new(
+                    Box::new(FaultyStorages::new(storages, &faults)),
+                    writable,
+                    Config::default(),
+                )
             }
         };
         let before = core.stored();

@@ -12,14 +12,14 @@ use std::collections::BTreeMap;
 use overlay_core::name::NameBuf;
 use overlay_core::spec::generate::Case;
 use overlay_core::spec::{
-    Access, Data, Dir, Id, Leaf, Meta, Model, Object, Op, Outcome, Path, Place, Presence, Rename,
-    Rules, Stored, Umask,
+    Access, Config, Data, Dir, Id, Leaf, Meta, Model, Object, Op, Outcome, Path, Place, Presence,
+    RedirectDir, Rename, Rules, Stored, Umask,
 };
 
 use crate::check::{Depth, check};
 use crate::runner;
-use crate::subject::core::Core;
 use crate::subject::core::storages::{InMemory, OnDirectories};
+use crate::subject::core::{self, Core};
 use crate::subject::kernel::Kernel;
 use crate::subject::mounted::Mounted;
 
@@ -39,6 +39,14 @@ pub fn holds_except_on_the_kernel(layers: &[&str], steps: &[&str]) {
     run(layers, steps, true, KernelToo::No);
 }
 
+/// The same with `redirect_dir=on`.
+pub fn holds_with_redirects(layers: &[&str], steps: &[&str]) {
+    let config = Config {
+        redirect_dir: RedirectDir::On,
+    };
+    run_with(layers, steps, true, config, KernelToo::Yes);
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KernelToo {
     Yes,
@@ -54,41 +62,60 @@ pub fn case(layers: &[&str], steps: &[&str]) -> Case {
             .map(|(index, text)| layer(text, index))
             .collect(),
         writable: true,
+        config: Config::default(),
         ops: steps.iter().map(|step| parse(step).0).collect(),
     }
 }
 
 fn run(layers: &[&str], steps: &[&str], writable: bool, kernel_too: KernelToo) {
+    run_with(layers, steps, writable, Config::default(), kernel_too);
+}
+
+fn run_with(
+    layers: &[&str],
+    steps: &[&str],
+    writable: bool,
+    config: Config,
+    kernel_too: KernelToo,
+) {
     let case = Case {
         writable,
+        config,
         ..case(layers, steps)
     };
-    let mut model = Model::new(&case.layers, writable, Rules::Union);
+    let mut model = Model::new(&case.layers, writable, Rules::Union, config);
     for step in steps {
         let (op, expected) = parse(step);
         let found = answer(&model.apply(&op));
         assert_eq!(found, expected, "the model, at: {step}\n{case}");
     }
     let fail = |subject: &str, message: String| panic!("{subject}\n{case}{message}");
+    if !runner::skip(core::ready(config)) {
+        on_the_engine(&case, &fail);
+    }
+    if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
+        let mut kernel = Kernel::new(&case.layers, writable, config);
+        check(&case, Rules::Kernel, &mut kernel, Depth::EveryOp)
+            .unwrap_or_else(|message| fail("the kernel", message));
+    }
+}
+
+fn on_the_engine(case: &Case, fail: &dyn Fn(&str, String)) {
+    let (writable, config) = (case.writable, case.config);
     let storages = InMemory::new(&case.layers, writable);
-    let mut core = Core::new(Box::new(storages), writable);
-    check(&case, Rules::Union, &mut core, Depth::EveryOp)
+    let mut core = Core::new(Box::new(storages), writable, config);
+    check(case, Rules::Union, &mut core, Depth::EveryOp)
         .unwrap_or_else(|message| fail("core in memory", message));
     if !runner::skip(runner::root()) {
         let storages = OnDirectories::new(&case.layers, writable);
-        let mut core = Core::new(Box::new(storages), writable);
-        check(&case, Rules::Union, &mut core, Depth::EveryOp)
+        let mut core = Core::new(Box::new(storages), writable, config);
+        check(case, Rules::Union, &mut core, Depth::EveryOp)
             .unwrap_or_else(|message| fail("core on directories", message));
     }
     if !runner::skip(Mounted::available()) {
-        let mut mounted = Mounted::new(&case.layers, writable);
-        check(&case, Rules::Union, &mut mounted, Depth::EveryOp)
+        let mut mounted = Mounted::new(&case.layers, writable, config);
+        check(case, Rules::Union, &mut mounted, Depth::EveryOp)
             .unwrap_or_else(|message| fail("our mount", message));
-    }
-    if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
-        let mut kernel = Kernel::new(&case.layers, writable);
-        check(&case, Rules::Kernel, &mut kernel, Depth::EveryOp)
-            .unwrap_or_else(|message| fail("the kernel", message));
     }
 }
 
@@ -273,6 +300,7 @@ fn parse(step: &str) -> (Op, String) {
             mode: octal(mode),
         },
         ["remount"] => Op::Remount,
+        ["rotate"] => Op::Rotate,
         _ => panic!("no such step: {step}"),
     };
     (op, answer.trim().to_owned())

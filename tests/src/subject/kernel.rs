@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use overlay_core::spec::{Dir, Op, Outcome, Seen, Stored};
+use overlay_core::spec::{Config, Dir, Op, Outcome, RedirectDir, Seen, Stored};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::Subject;
@@ -18,21 +18,23 @@ pub struct Kernel {
     /// `None` only while it is not mounted.
     mounted: Option<Posix>,
     writable: bool,
+    config: Config,
     /// Whether something was linked since it was mounted.
     linked: bool,
     scratch: Scratch,
 }
 
 impl Kernel {
-    /// The options that the model's rules stand for.
-    const OPTIONS: &str = "redirect_dir=off,index=off,metacopy=off,xino=auto";
+    /// The options that the model's rules stand for, whatever its
+    /// configuration.
+    const OPTIONS: &str = "index=off,metacopy=off,xino=auto";
 
     /// Whether the kernel's overlayfs can be had here; a sentence if not.
     pub fn available() -> Result<(), String> {
         runner::root()?;
         sys::own_namespace().map_err(|errno| format!("no namespace for mounts: {errno}"))?;
         let empty = Dir::new(1, []);
-        let probe = Kernel::try_new(&[empty.clone(), empty], true);
+        let probe = Kernel::try_new(&[empty.clone(), empty], true, Config::default());
         probe
             .map(drop)
             .map_err(|errno| format!("mount -t overlay: {errno}"))
@@ -40,15 +42,20 @@ impl Kernel {
 
     /// Mounts `layers`, top first, two at least; the top one is written if
     /// `writable`.
-    pub fn new(layers: &[Dir<Stored>], writable: bool) -> Kernel {
+    pub fn new(layers: &[Dir<Stored>], writable: bool, config: Config) -> Kernel {
         sys::own_namespace().unwrap();
-        Kernel::try_new(layers, writable).unwrap()
+        Kernel::try_new(layers, writable, config).unwrap()
     }
 
-    fn try_new(layers: &[Dir<Stored>], writable: bool) -> rustix::io::Result<Kernel> {
+    fn try_new(
+        layers: &[Dir<Stored>],
+        writable: bool,
+        config: Config,
+    ) -> rustix::io::Result<Kernel> {
         let mut kernel = Kernel {
             mounted: None,
             writable,
+            config,
             linked: false,
             scratch: Scratch::new(layers),
         };
@@ -58,7 +65,13 @@ impl Kernel {
 
     fn mount(&mut self) -> rustix::io::Result<()> {
         let lower = self.scratch.lower_dirs(usize::from(self.writable));
-        let mut options = format!("{},lowerdir={lower}", Kernel::OPTIONS);
+        let redirect_dir = match self.config.redirect_dir {
+            RedirectDir::On => "on",
+            // Where redirects are there, it follows them by default.
+            RedirectDir::Off => "off",
+        };
+        let options = Kernel::OPTIONS;
+        let mut options = format!("redirect_dir={redirect_dir},{options},lowerdir={lower}");
         if self.writable {
             let (upper, work) = (self.scratch.layer(0), self.scratch.work());
             options += &format!(",upperdir={},workdir={}", upper.display(), work.display());
@@ -83,7 +96,7 @@ impl Kernel {
 
 impl Subject for Kernel {
     fn apply(&mut self, op: &Op) -> Outcome {
-        if *op != Op::Remount {
+        if !matches!(op, Op::Remount | Op::Rotate) {
             if let Op::Link { .. } = op {
                 self.linked = true;
             }
@@ -93,6 +106,9 @@ impl Subject for Kernel {
         // Without MNT_DETACH: what is still open would be a fault of ours.
         self.mounted = None;
         unmount(self.scratch.mount_point(), UnmountFlags::empty()).unwrap();
+        if *op == Op::Rotate && self.writable {
+            self.scratch.rotate();
+        }
         self.mount().unwrap();
         Outcome::Done
     }

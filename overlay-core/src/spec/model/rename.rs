@@ -3,6 +3,10 @@
 use super::*;
 use crate::spec::op::Rename;
 
+/// Bytes of the longest absolute redirect: `ovl_redirect_max` in
+/// `fs/overlayfs/dir.c`.
+const REDIRECT_MAX: usize = 256;
+
 impl Model {
     pub(super) fn rename(&mut self, from: &Place, to: &Place, how: Rename) -> Result<Outcome> {
         let from_dir = self.walk_to_parent(from)?;
@@ -32,6 +36,8 @@ impl Model {
             (Rename::Exchange, Some(target)) => {
                 self.need_movable(moved)?;
                 self.need_movable(target)?;
+                self.need_short_redirect(moved, from_dir, to_dir)?;
+                self.need_short_redirect(target, from_dir, to_dir)?;
                 self.copy_up(moved);
                 self.copy_up(target);
                 self.set_entry(from_dir, &from.name, target);
@@ -43,6 +49,7 @@ impl Model {
                     self.touch_in_vain([from_dir, to_dir]);
                     return Err(Errno::NOTEMPTY);
                 }
+                self.need_short_redirect(moved, from_dir, to_dir)?;
                 self.copy_up(moved);
                 self.copy_up(to_dir);
                 if let Some(target) = target {
@@ -100,7 +107,23 @@ impl Model {
     /// Lower directories stay where they are: without a redirect there is no
     /// way to say that they moved.
     fn need_movable(&self, key: Key) -> Result<()> {
-        if self.objects[key].lowers > 0 {
+        match (self.config.redirect_dir, self.objects[key].lowers) {
+            (RedirectDir::Off, 1..) => Err(Errno::XDEV),
+            (RedirectDir::Off, 0) | (RedirectDir::On, _) => Ok(()),
+        }
+    }
+
+    /// In its own directory a directory is found by its old name. Elsewhere it
+    /// needs the whole path, and there is a limit to that.
+    ///
+    /// It does not matter how often the directory was moved before: the path
+    /// is always that of its lower part.
+    fn need_short_redirect(&self, moved: Key, from_dir: Key, to_dir: Key) -> Result<()> {
+        let Some(origin) = &self.objects[moved].origin else {
+            return Ok(());
+        };
+        let length: usize = origin.0.iter().map(|name| 1 + name.as_bytes().len()).sum();
+        if from_dir != to_dir && length > REDIRECT_MAX {
             return Err(Errno::XDEV);
         }
         Ok(())

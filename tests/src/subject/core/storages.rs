@@ -16,6 +16,9 @@ use crate::{load, materialize};
 pub trait Storages: fmt::Debug + Send + Sync {
     /// The stack as it is mounted, each time anew.
     fn stack(&self) -> Stack;
+    /// Puts an empty layer on top, to be written; does nothing if the stack is
+    /// read-only.
+    fn rotate(&mut self);
     /// See [`Subject::stored`](crate::Subject::stored).
     fn stored(&self) -> Vec<Dir<Stored>>;
     /// See [`Subject::litter`](crate::Subject::litter).
@@ -28,6 +31,10 @@ pub(super) struct Elsewhere;
 
 impl Storages for Elsewhere {
     fn stack(&self) -> Stack {
+        unreachable!("only the first process on a mount remounts")
+    }
+
+    fn rotate(&mut self) {
         unreachable!("only the first process on a mount remounts")
     }
 
@@ -72,6 +79,16 @@ impl Storages for InMemory {
         layers.fold(stack, |stack, layer| stack.lower(layer))
     }
 
+    fn rotate(&mut self) {
+        if let (true, Some(below)) = (self.writable, self.layers.first()) {
+            let below = load::from_storage(&*Storage::root(&**below), 1);
+            let storage = MemStorage::new();
+            let root = WritableStorage::root(&*storage);
+            materialize::in_storage(&*root, &materialize::empty(below));
+            self.layers.insert(0, storage);
+        }
+    }
+
     fn stored(&self) -> Vec<Dir<Stored>> {
         let layers = self.layers.iter().enumerate();
         layers
@@ -89,7 +106,6 @@ impl Storages for InMemory {
 #[derive(Debug)]
 pub struct OnDirectories {
     scratch: Scratch,
-    layers: usize,
     writable: bool,
 }
 
@@ -98,7 +114,6 @@ impl OnDirectories {
     pub fn new(layers: &[Dir<Stored>], writable: bool) -> OnDirectories {
         OnDirectories {
             scratch: Scratch::new(layers),
-            layers: layers.len(),
             writable,
         }
     }
@@ -112,7 +127,7 @@ impl OnDirectories {
 impl Storages for OnDirectories {
     fn stack(&self) -> Stack {
         let budget = Descriptors::new(16);
-        let lowers = usize::from(self.writable)..self.layers;
+        let lowers = usize::from(self.writable)..self.scratch.layers();
         let stack = match self.writable {
             true => {
                 let (upper, work) = (self.scratch.layer(0), self.scratch.work());
@@ -124,6 +139,12 @@ impl Storages for OnDirectories {
             let lower = DirStorage::open(&self.scratch.layer(index), &budget).unwrap();
             stack.lower(lower)
         })
+    }
+
+    fn rotate(&mut self) {
+        if self.writable {
+            self.scratch.rotate();
+        }
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
