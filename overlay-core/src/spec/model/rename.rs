@@ -36,6 +36,7 @@ impl Model {
             (Rename::Exchange, Some(target)) => {
                 self.need_movable(moved)?;
                 self.need_movable(target)?;
+                self.copy_up_in_vain([moved, target]);
                 self.need_short_redirect(moved, from_dir, to_dir)?;
                 self.need_short_redirect(target, from_dir, to_dir)?;
                 self.copy_up(moved);
@@ -45,10 +46,12 @@ impl Model {
             (Rename::Replace | Rename::NoReplace | Rename::Exchange, _) => {
                 self.need_same_sort(moved, target)?;
                 self.need_movable(moved)?;
-                if target.is_some_and(|key| self.entries(key).is_ok_and(|all| !all.is_empty())) {
-                    self.touch_in_vain([from_dir, to_dir]);
+                let is_full = |key: &Key| self.entries(*key).is_ok_and(|all| !all.is_empty());
+                if let Some(target) = target.filter(is_full) {
+                    self.fail_late(moved, target, from_dir, to_dir)?;
                     return Err(Errno::NOTEMPTY);
                 }
+                self.copy_up_in_vain([moved, to_dir]);
                 self.need_short_redirect(moved, from_dir, to_dir)?;
                 self.copy_up(moved);
                 self.copy_up(to_dir);
@@ -101,6 +104,24 @@ impl Model {
             for dir in dirs {
                 self.objects[dir].mtime = Time::Unknown;
             }
+        }
+    }
+
+    /// Of a directory that merges with nothing the kernel leaves it to the
+    /// filesystem below to say that it is not empty, when all is prepared.
+    fn fail_late(&mut self, moved: Key, target: Key, from_dir: Key, to_dir: Key) -> Result<()> {
+        self.touch_in_vain([from_dir, to_dir]);
+        if self.rules == Rules::Kernel && self.objects[target].lowers == 0 {
+            self.copy_up_in_vain([moved, to_dir]);
+            self.need_short_redirect(moved, from_dir, to_dir)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel copies up before it makes the redirect that may be too long.
+    fn copy_up_in_vain(&mut self, keys: [Key; 2]) {
+        if self.rules == Rules::Kernel {
+            keys.into_iter().for_each(|key| self.copy_up(key));
         }
     }
 
