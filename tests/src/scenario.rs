@@ -1,7 +1,8 @@
 //! Small histories as text, run on the model and on every subject that this
 //! machine has, each answer given beforehand.
 //!
-//! A layer is a list of words: `d/` a directory, `d/!` an opaque one, `f=text`
+//! A layer is a list of words: `d/` a directory, `d/!` an opaque one, `d/>e` and
+//! `d/>/a/b` one with a redirect, `f=text`
 //! a file, `f~g` a hard link of `g` (which comes before), `f-` a whiteout,
 //! `f@target` a symlink. Paths in a layer have no leading slash.
 //!
@@ -13,7 +14,7 @@ use overlay_core::name::NameBuf;
 use overlay_core::spec::generate::Case;
 use overlay_core::spec::{
     Access, Config, Data, Dir, Id, Leaf, Meta, Model, Object, Op, Outcome, Path, Place, Presence,
-    RedirectDir, Rename, Rules, Stored, Umask,
+    Redirect, RedirectDir, Rename, Rules, Stored, Umask,
 };
 
 use crate::check::{Depth, check};
@@ -147,12 +148,11 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
             number: next,
         }
     };
-    let dir = |id, opaque| Dir {
+    let dir = |id| Dir {
         parts: vec![id],
-        opaque,
         ..Dir::new(0, [])
     };
-    let mut root = dir(fresh(), false);
+    let mut root = dir(fresh());
     let mut files: BTreeMap<&str, Leaf> = BTreeMap::new();
     for word in text.split_whitespace() {
         let leaf = |id, data, mode| Leaf {
@@ -161,7 +161,17 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
             data,
             meta: Meta::new(mode),
         };
-        let (at, stored) = if let Some((at, content)) = word.split_once('=') {
+        let (at, stored) = if let Some((at, target)) = word.split_once("/>") {
+            let redirect = match target.starts_with('/') {
+                true => Redirect::Path(path(target)),
+                false => Redirect::Name(name(target)),
+            };
+            let dir = Dir {
+                redirect: Some(redirect),
+                ..dir(fresh())
+            };
+            (at, Stored::Dir(dir))
+        } else if let Some((at, content)) = word.split_once('=') {
             let file = leaf(fresh(), Data::File(content.into()), 0o644);
             files.insert(at, file.clone());
             (at, Stored::Leaf(file))
@@ -173,12 +183,14 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
         } else if let Some(at) = word.strip_suffix('-') {
             (at, Stored::Whiteout)
         } else if let Some(at) = word.strip_suffix("/!") {
-            (at, Stored::Dir(dir(fresh(), true)))
+            let opaque = true;
+            let dir = Dir {
+                opaque,
+                ..dir(fresh())
+            };
+            (at, Stored::Dir(dir))
         } else {
-            (
-                word.strip_suffix('/').unwrap(),
-                Stored::Dir(dir(fresh(), false)),
-            )
+            (word.strip_suffix('/').unwrap(), Stored::Dir(dir(fresh())))
         };
         put(&mut root, &path(at).0, stored);
     }

@@ -7,15 +7,20 @@
 use std::collections::BTreeSet;
 
 use overlay_core::spec::generate::{cases, cases_of_redirects, cases_with_redirects};
-use overlay_core::spec::{Errno, Model, Outcome, Rules};
+use overlay_core::spec::{Config, Errno, Model, Op, Outcome, RedirectDir, Rules, refused};
+use overlay_tests::Subject as _;
 use overlay_tests::check::{Depth, check};
 use overlay_tests::runner::{case_count, root, run, skip};
-use overlay_tests::subject::core::Core;
 use overlay_tests::subject::core::storages::{InMemory, OnDirectories};
+use overlay_tests::subject::core::{Core, ready};
 use overlay_tests::subject::kernel::Kernel;
 use overlay_tests::subject::mounted::Mounted;
 
 const LENGTH: usize = 25;
+
+const WITH_REDIRECTS: Config = Config {
+    redirect_dir: RedirectDir::On,
+};
 
 #[test]
 fn the_model_agrees_with_the_kernels_overlayfs() {
@@ -85,6 +90,70 @@ fn redirects_that_lead_anywhere_are_followed_as_by_the_kernel() {
         let mut kernel = Kernel::new(&case.layers, case.writable, case.config);
         check(case, Rules::Kernel, &mut kernel, Depth::EveryOp)
     });
+}
+
+#[test]
+fn redirects_that_are_not_followed_are_refused_as_by_the_kernel() {
+    if skip(Kernel::available()) {
+        return;
+    }
+    run(case_count(200), cases_of_redirects(2..=5), |case| {
+        let mut kernel = Kernel::refusing_redirects(&case.layers);
+        for path in refused(&case.layers) {
+            let found = kernel.apply(&Op::Stat { path: path.clone() });
+            if found != Outcome::Failed(Errno::PERM) {
+                return Err(format!("stat {path}: expected EPERM, found {found}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_core_in_memory_agrees_with_the_model_with_redirects() {
+    if skip(ready(WITH_REDIRECTS)) {
+        return;
+    }
+    run(
+        case_count(500),
+        cases_with_redirects(1..=4, LENGTH),
+        |case| {
+            let storages = InMemory::new(&case.layers, case.writable);
+            let mut core = Core::new(Box::new(storages), case.writable, case.config);
+            check(case, Rules::Union, &mut core, Depth::EveryOp)
+        },
+    );
+}
+
+#[test]
+fn the_core_on_directories_agrees_with_the_model_with_redirects() {
+    if skip(ready(WITH_REDIRECTS).and_then(|()| root())) {
+        return;
+    }
+    run(
+        case_count(200),
+        cases_with_redirects(1..=4, LENGTH),
+        |case| {
+            let storages = OnDirectories::new(&case.layers, case.writable);
+            let mut core = Core::new(Box::new(storages), case.writable, case.config);
+            check(case, Rules::Union, &mut core, Depth::EveryOp)
+        },
+    );
+}
+
+#[test]
+fn the_mount_agrees_with_the_model_with_redirects() {
+    if skip(ready(WITH_REDIRECTS).and_then(|()| Mounted::available())) {
+        return;
+    }
+    run(
+        case_count(200),
+        cases_with_redirects(1..=4, LENGTH),
+        |case| {
+            let mut mounted = Mounted::new(&case.layers, case.writable, case.config);
+            check(case, Rules::Union, &mut mounted, Depth::EveryOp)
+        },
+    );
 }
 
 /// A generator whose paths never meet anything would let every test pass.

@@ -18,7 +18,8 @@ pub struct Kernel {
     /// `None` only while it is not mounted.
     mounted: Option<Posix>,
     writable: bool,
-    config: Config,
+    /// The option of this name.
+    redirect_dir: &'static str,
     /// Whether something was linked since it was mounted.
     linked: bool,
     scratch: Scratch,
@@ -34,7 +35,7 @@ impl Kernel {
         runner::root()?;
         sys::own_namespace().map_err(|errno| format!("no namespace for mounts: {errno}"))?;
         let empty = Dir::new(1, []);
-        let probe = Kernel::try_new(&[empty.clone(), empty], true, Config::default());
+        let probe = Kernel::try_new(&[empty.clone(), empty], true, "off");
         probe
             .map(drop)
             .map_err(|errno| format!("mount -t overlay: {errno}"))
@@ -44,18 +45,30 @@ impl Kernel {
     /// `writable`.
     pub fn new(layers: &[Dir<Stored>], writable: bool, config: Config) -> Kernel {
         sys::own_namespace().unwrap();
-        Kernel::try_new(layers, writable, config).unwrap()
+        let redirect_dir = match config.redirect_dir {
+            RedirectDir::On => "on",
+            // What redirects there are, it follows by default.
+            RedirectDir::Off => "off",
+        };
+        Kernel::try_new(layers, writable, redirect_dir).unwrap()
+    }
+
+    /// The same with `redirect_dir=nofollow`, as the specification's
+    /// [`refused`](overlay_core::spec::refused) says it.
+    pub fn refusing_redirects(layers: &[Dir<Stored>]) -> Kernel {
+        sys::own_namespace().unwrap();
+        Kernel::try_new(layers, true, "nofollow").unwrap()
     }
 
     fn try_new(
         layers: &[Dir<Stored>],
         writable: bool,
-        config: Config,
+        redirect_dir: &'static str,
     ) -> rustix::io::Result<Kernel> {
         let mut kernel = Kernel {
             mounted: None,
             writable,
-            config,
+            redirect_dir,
             linked: false,
             scratch: Scratch::new(layers),
         };
@@ -65,12 +78,7 @@ impl Kernel {
 
     fn mount(&mut self) -> rustix::io::Result<()> {
         let lower = self.scratch.lower_dirs(usize::from(self.writable));
-        let redirect_dir = match self.config.redirect_dir {
-            RedirectDir::On => "on",
-            // Where redirects are there, it follows them by default.
-            RedirectDir::Off => "off",
-        };
-        let options = Kernel::OPTIONS;
+        let (redirect_dir, options) = (self.redirect_dir, Kernel::OPTIONS);
         let mut options = format!("redirect_dir={redirect_dir},{options},lowerdir={lower}");
         if self.writable {
             let (upper, work) = (self.scratch.layer(0), self.scratch.work());
