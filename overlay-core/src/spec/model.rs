@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use crate::attr::FileKind;
 use crate::name::{Name, NameBuf};
 
-use super::op::{Access, Errno, Op, Outcome, Slot};
+use super::op::{Access, Errno, Op, Outcome, Rename, Slot};
 use super::path::{Path, Place};
 use super::seen::{Seen, Sight, Time};
 use super::{Data, Dir, Id, Leaf, Meta, Stored, Visible, redirect, view};
@@ -206,14 +206,21 @@ impl Model {
     ///
     /// The kernel fails to copy up a file that has been unlinked (`EEXIST`: it
     /// finds its own whiteout in the way); such an operation is left out when
-    /// the kernel is the subject.
+    /// the kernel is the subject. So is a rename of a lower directory onto
+    /// another where the kernel fails too late to leave no trace.
     pub fn settled(&self, op: &Op) -> bool {
-        let Op::ChmodHeld { slot, .. } = op else {
-            return true;
-        };
         let unlinked_lower =
             |held: &Held| !self.objects[held.key].upper && self.parent_of(held.key).is_none();
-        self.rules == Rules::Union || !self.held.get(slot).is_some_and(unlinked_lower)
+        if self.rules == Rules::Union {
+            return true;
+        }
+        if let Op::ChmodHeld { slot, .. } = op {
+            return !self.held.get(slot).is_some_and(unlinked_lower);
+        }
+        if let Op::Rename { from, to, how } = op {
+            return *how == Rename::Exchange || !self.fails_late(from, to);
+        }
+        true
     }
 
     /// Copies up the object at `path` and does nothing else to it: what an

@@ -66,23 +66,28 @@ impl fmt::Display for Redirect {
 /// that does not follow redirects, topmost ones only.
 ///
 /// Their names are listed all the same. A redirect that leads nowhere hides
-/// nothing from anyone, and is not refused.
+/// nothing from anyone, and is not refused. Nor is one that leads out of the
+/// lowest layer of the directory it is in: there the kernel does not look for
+/// it (`ovl_lookup_data.last`), and shows what is in that layer alone.
 pub fn refused(layers: &[Dir<Stored>]) -> BTreeSet<Path> {
     let mut redirected = BTreeSet::new();
     layers
         .iter()
         .for_each(|root| collect(root, &mut redirected));
     let mut refused = BTreeSet::new();
-    let mut todo = vec![(Path::default(), view(layers))];
-    while let Some((path, dir)) = todo.pop() {
+    let mut todo = vec![(Path::default(), layers.len(), view(layers))];
+    while let Some((path, lowest, dir)) = todo.pop() {
         let followed = dir.parts.split_last().map_or(&[][..], |(_, upper)| upper);
-        if followed.iter().any(|part| redirected.contains(part)) {
-            refused.insert(path);
+        if let Some(part) = followed.iter().find(|part| redirected.contains(part)) {
+            if part.layer != lowest {
+                refused.insert(path);
+            }
             continue;
         }
+        let lowest = dir.parts.last().map_or(lowest, |part| part.layer);
         for (name, entry) in dir.entries {
             match entry {
-                Visible::Dir(dir) => todo.push((path.join(&name), dir)),
+                Visible::Dir(dir) => todo.push((path.join(&name), lowest, dir)),
                 Visible::Leaf(_) => {}
             }
         }

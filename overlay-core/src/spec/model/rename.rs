@@ -1,7 +1,6 @@
 //! `renameat2`.
 
 use super::*;
-use crate::spec::op::Rename;
 
 /// Bytes of the longest absolute redirect: `ovl_redirect_max` in
 /// `fs/overlayfs/dir.c`.
@@ -47,8 +46,8 @@ impl Model {
                 self.need_same_sort(moved, target)?;
                 self.need_movable(moved)?;
                 let is_full = |key: &Key| self.entries(*key).is_ok_and(|all| !all.is_empty());
-                if let Some(target) = target.filter(is_full) {
-                    self.fail_late(moved, target, from_dir, to_dir)?;
+                if target.as_ref().is_some_and(is_full) {
+                    self.touch_in_vain([from_dir, to_dir]);
                     return Err(Errno::NOTEMPTY);
                 }
                 self.copy_up_in_vain([moved, to_dir]);
@@ -107,15 +106,19 @@ impl Model {
         }
     }
 
-    /// Of a directory that merges with nothing the kernel leaves it to the
-    /// filesystem below to say that it is not empty, when all is prepared.
-    fn fail_late(&mut self, moved: Key, target: Key, from_dir: Key, to_dir: Key) -> Result<()> {
-        self.touch_in_vain([from_dir, to_dir]);
-        if self.rules == Rules::Kernel && self.objects[target].lowers == 0 {
-            self.copy_up_in_vain([moved, to_dir]);
-            self.need_short_redirect(moved, from_dir, to_dir)?;
-        }
-        Ok(())
+    /// Whether the kernel fails this rename onto a directory only when all is
+    /// prepared: it leaves it to the filesystem below to say that a directory
+    /// which never held whiteouts is not empty, and has cleared an empty one
+    /// by the time that the redirect turns out to be too long.
+    pub(super) fn fails_late(&self, from: &Place, to: &Place) -> bool {
+        let (Ok(moved), Ok(target)) = (self.walk(&from.path()), self.walk(&to.path())) else {
+            return false;
+        };
+        let too_long = from.parent != to.parent && self.redirect_length(moved) > REDIRECT_MAX;
+        let is_full = self.entries(target).is_ok_and(|all| !all.is_empty());
+        self.kind(target).is_dir()
+            && self.objects[moved].lowers > 0
+            && (too_long || is_full && self.objects[target].lowers == 0)
     }
 
     /// The kernel copies up before it makes the redirect that may be too long.
@@ -140,13 +143,16 @@ impl Model {
     /// It does not matter how often the directory was moved before: the path
     /// is always that of its lower part.
     fn need_short_redirect(&self, moved: Key, from_dir: Key, to_dir: Key) -> Result<()> {
-        let Some(origin) = &self.objects[moved].origin else {
-            return Ok(());
-        };
-        let length: usize = origin.0.iter().map(|name| 1 + name.as_bytes().len()).sum();
-        if from_dir != to_dir && length > REDIRECT_MAX {
+        if from_dir != to_dir && self.redirect_length(moved) > REDIRECT_MAX {
             return Err(Errno::XDEV);
         }
         Ok(())
+    }
+
+    /// Bytes of the absolute redirect that a directory needs; 0 if it has no
+    /// lower part.
+    fn redirect_length(&self, moved: Key) -> usize {
+        let names = self.objects[moved].origin.iter().flat_map(|path| &path.0);
+        names.map(|name| 1 + name.as_bytes().len()).sum()
     }
 }
