@@ -340,7 +340,7 @@ fn with_copies(model: &Model, op: &Op) -> Vec<Model> {
     };
     let mut models = vec![model.clone()];
     match op {
-        Op::Link { from, .. } => models.push(copied(&[from.clone()])),
+        Op::Link { from, .. } => models.push(copied(std::slice::from_ref(from))),
         Op::Rename { from, to, .. } => {
             let (from, to) = (full(from), full(to));
             models.push(copied(std::slice::from_ref(&from)));
