@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use overlay_core::NameBuf;
 use overlay_core::attr::Timestamp;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Access, Object, Op, Path, Place, Presence, Rename, Rules, Umask};
+use overlay_core::spec::{Access, Config, Object, Op, Path, Place, Presence, Rename, Rules, Umask};
 use overlay_tests::check::{Depth, check};
 use overlay_tests::scenario::layer;
 use overlay_tests::subject::core::Core;
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let storages = InMemory::new(&case.layers, case.writable);
-    let mut core = Core::new(Box::new(storages), case.writable);
+    let mut core = Core::new(Box::new(storages), case.writable, case.config);
     if let Err(message) = check(&case, Rules::Union, &mut core, Depth::EveryOp) {
         panic!("{case}{message}");
     }
@@ -48,6 +48,7 @@ fn case(input: &mut Unstructured<'_>) -> Result<Case> {
     Ok(Case {
         layers,
         writable,
+        config: Config::default(),
         ops,
     })
 }

@@ -34,12 +34,14 @@ pub mod generate;
 mod model;
 mod op;
 mod path;
+mod redirect;
 mod seen;
 mod show;
 
-pub use model::{Model, Rules};
+pub use model::{Config, Model, RedirectDir, Rules};
 pub use op::{Access, Errno, Object, Op, Outcome, Presence, Rename, Slot, Umask};
 pub use path::{Path, Place};
+pub use redirect::{Redirect, refused};
 pub use seen::{Difference, Seen, Sight, Time, differences, look};
 
 /// What a layer stores under a name: a layer can hide.
@@ -70,6 +72,9 @@ pub struct Dir<Entry> {
     pub parts: Vec<Id>,
     /// Hides all that lies below; never in a view.
     pub opaque: bool,
+    /// Where its lower part lies, if not under its own name; never in a view,
+    /// and never together with `opaque`.
+    pub redirect: Option<Redirect>,
     /// What it holds.
     pub entries: BTreeMap<NameBuf, Entry>,
     /// Attributes: of a merged directory the topmost part's.
@@ -146,25 +151,41 @@ pub struct Meta {
 /// It is used from the bottom layer up, so `below` is already what everything
 /// further down shows. That decides the case dir / file / dir: the file has
 /// replaced the lowest directory before the top one is looked at.
-pub fn stack(layer: Option<&Stored>, below: Option<&Visible>) -> Option<Visible> {
+///
+/// `below` is what lies where the search goes on: under the same name, or
+/// where a redirect leads ([`Redirect`]). `root` is all that the layers below
+/// show; the redirects in `layer` may lead anywhere in it.
+pub fn stack(
+    layer: Option<&Stored>,
+    below: Option<&Visible>,
+    root: &Dir<Visible>,
+) -> Option<Visible> {
     match layer {
         None => below.cloned(),
         Some(Stored::Whiteout) => None,
         Some(Stored::Leaf(leaf)) => Some(Visible::Leaf(leaf.clone())),
         Some(Stored::Dir(dir)) => Some(Visible::Dir(match below {
-            Some(Visible::Dir(below)) if !dir.opaque => merge(dir, below),
-            Some(Visible::Dir(_) | Visible::Leaf(_)) | None => merge(dir, &Dir::nothing()),
+            Some(Visible::Dir(below)) if !dir.opaque => merge(dir, below, root),
+            Some(Visible::Dir(_) | Visible::Leaf(_)) | None => merge(dir, &Dir::nothing(), root),
         })),
     }
 }
 
 /// A directory on top of a directory: every name of either, stacked.
-fn merge(dir: &Dir<Stored>, below: &Dir<Visible>) -> Dir<Visible> {
+fn merge(dir: &Dir<Stored>, below: &Dir<Visible>, root: &Dir<Visible>) -> Dir<Visible> {
     let names: BTreeSet<&NameBuf> = dir.entries.keys().chain(below.entries.keys()).collect();
-    let seen = |name: &&NameBuf| stack(dir.entries.get(*name), below.entries.get(*name));
+    let seen = |name: &&NameBuf| {
+        let stored = dir.entries.get(*name);
+        let below = match stored.and_then(Stored::redirect) {
+            None => below.entries.get(*name),
+            Some(redirect) => redirect.follow(below, root),
+        };
+        stack(stored, below, root)
+    };
     Dir {
         parts: dir.parts.iter().chain(&below.parts).copied().collect(),
         opaque: false,
+        redirect: None,
         entries: names
             .into_iter()
             .filter_map(|name| Some((name.clone(), seen(&name)?)))
@@ -175,10 +196,11 @@ fn merge(dir: &Dir<Stored>, below: &Dir<Visible>) -> Dir<Visible> {
 
 /// What a reader sees of `layers`, given by their roots, top first.
 ///
-/// Roots always merge: a mark on a root would have nothing to hide.
+/// Roots always merge: a mark on a root would have nothing to hide. Redirects
+/// are followed; [`refused`] says what is seen where they are not.
 pub fn view(layers: &[Dir<Stored>]) -> Dir<Visible> {
     let bottom_up = layers.iter().rev();
-    bottom_up.fold(Dir::nothing(), |below, root| merge(root, &below))
+    bottom_up.fold(Dir::nothing(), |below, root| merge(root, &below, &below))
 }
 
 impl Dir<Visible> {
@@ -187,6 +209,7 @@ impl Dir<Visible> {
         Dir {
             parts: Vec::new(),
             opaque: false,
+            redirect: None,
             entries: BTreeMap::new(),
             meta: Meta::new(0o755),
         }
@@ -199,6 +222,7 @@ impl Dir<Stored> {
         Dir {
             parts: vec![Id { layer: 0, number }],
             opaque: false,
+            redirect: None,
             entries: entries.into_iter().collect(),
             meta: Meta::new(0o755),
         }
@@ -206,6 +230,14 @@ impl Dir<Stored> {
 }
 
 impl Stored {
+    /// The redirect of a directory that has one.
+    fn redirect(&self) -> Option<&Redirect> {
+        match self {
+            Stored::Dir(dir) => dir.redirect.as_ref(),
+            Stored::Leaf(_) | Stored::Whiteout => None,
+        }
+    }
+
     /// A file with usual attributes; `number` is unique in its layer.
     pub fn file(number: u64, content: Vec<u8>) -> Stored {
         Stored::Leaf(Leaf {

@@ -31,7 +31,7 @@ pub fn check(
     depth: Depth,
 ) -> Result<(), String> {
     let mut run = Run {
-        model: Model::new(&case.layers, case.writable, rules),
+        model: Model::new(&case.layers, case.writable, rules, case.config),
         before: subject.stored(),
         subject,
         writable: case.writable,
@@ -67,6 +67,11 @@ impl Run<'_> {
         let found = self.subject.apply(op);
         if *op == Op::Remount && !self.subject.numbers_persist() {
             self.numbers.clear();
+        }
+        if *op == Op::Rotate {
+            // What was written is another object now, seen in a lower layer.
+            self.numbers.clear();
+            self.before = self.subject.stored();
         }
         let agree = match (&expected, &found) {
             (Outcome::Sight(expected), Outcome::Sight(found)) => {

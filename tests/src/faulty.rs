@@ -256,6 +256,10 @@ impl<S: Storages> Storages for FaultyStorages<S> {
         })
     }
 
+    fn rotate(&mut self) {
+        self.inner.rotate();
+    }
+
     fn stored(&self) -> Vec<Dir<Stored>> {
         self.inner.stored()
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use overlay_core::attr::{Attr, FileKind};
 use overlay_core::layer::{Access, Node};
 use overlay_core::name::NameBuf;
-use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Sight, Stored, Time};
+use overlay_core::spec::{self, Data, Dir, Id, Leaf, Meta, Redirect, Sight, Stored, Time};
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -149,11 +149,25 @@ fn directory(
     layer: usize,
 ) -> Dir<Stored> {
     let opaque = xattrs.get(&b"trusted.overlay.opaque"[..]);
+    let redirect = xattrs.get(&b"trusted.overlay.redirect"[..]);
     Dir {
         parts: vec![id(sight, layer)],
         opaque: opaque.is_some_and(|value| value == b"y"),
+        redirect: redirect.map(|value| read_redirect(value)),
         entries,
         meta: meta(sight, xattrs),
+    }
+}
+
+/// A path from the root begins with a slash; a name has none.
+fn read_redirect(value: &[u8]) -> Redirect {
+    let name = |bytes: &[u8]| NameBuf::new(bytes).unwrap();
+    match value.strip_prefix(b"/") {
+        None => Redirect::Name(name(value)),
+        Some(path) => {
+            let names = path.split(|byte| *byte == b'/').map(name);
+            Redirect::Path(spec::Path(names.collect()))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use overlay_core::attr::{FileKind, Timestamp};
 use overlay_core::layer::{self, New, NewKind, RenameMode, SetXattr, WritableNode};
 use overlay_core::name::Name;
-use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Stored};
+use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Redirect, Stored};
 use overlay_core::{Owner, SetAttr, SetTime};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 
@@ -15,9 +15,12 @@ use crate::sys::proc_path;
 
 const PREFIX: &[u8] = b"trusted.overlay.";
 
+/// Attributes of the union's own: names without prefix, and values.
+type Marks = Vec<(&'static str, Vec<u8>)>;
+
 /// The attributes of an object as a layer stores them: what an upper overlay
 /// stored under our names is escaped, and directories get their marks.
-fn stored_xattrs(meta: &Meta, marks: &[(&str, &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn stored_xattrs(meta: &Meta, marks: &Marks) -> Vec<(Vec<u8>, Vec<u8>)> {
     let escaped = meta.xattrs.iter().map(|(name, value)| {
         let name = match name.strip_prefix(PREFIX) {
             Some(rest) => [PREFIX, b"overlay.", rest].concat(),
@@ -39,22 +42,38 @@ fn stored_xattrs(meta: &Meta, marks: &[(&str, &[u8])]) -> Vec<(Vec<u8>, Vec<u8>)
 ///   means "not known".
 /// - `impure` on a directory with subdirectories: they may merge, so their
 ///   inode numbers have to be asked for when the directory is listed.
-fn marks(dir: &Dir<Stored>) -> Vec<(&'static str, &'static [u8])> {
-    let mut marks: Vec<(&str, &[u8])> = Vec::new();
+fn marks(dir: &Dir<Stored>) -> Marks {
+    let mut marks = Marks::new();
     if dir.opaque {
-        marks.push(("opaque", b"y"));
+        marks.push(("opaque", b"y".to_vec()));
+    }
+    match &dir.redirect {
+        None => {}
+        Some(Redirect::Name(name)) => marks.push(("redirect", name.as_bytes().to_vec())),
+        Some(Redirect::Path(path)) => {
+            let names = path.0.iter().map(|name| [b"/", name.as_bytes()].concat());
+            marks.push(("redirect", names.collect::<Vec<_>>().concat()));
+        }
     }
     if dir.entries.values().any(|entry| *entry == Stored::Whiteout) {
-        marks.push(("origin", b""));
+        marks.push(("origin", Vec::new()));
     }
     let is_dir = |entry: &Stored| match entry {
         Stored::Dir(_) => true,
         Stored::Leaf(_) | Stored::Whiteout => false,
     };
     if dir.entries.values().any(is_dir) {
-        marks.push(("impure", b"y"));
+        marks.push(("impure", b"y".to_vec()));
     }
     marks
+}
+
+/// A layer without content, whose root has the attributes of another's.
+pub fn empty(like: Dir<Stored>) -> Dir<Stored> {
+    Dir {
+        entries: BTreeMap::new(),
+        ..like
+    }
 }
 
 /// Makes `path`, which must not exist, a copy of `root`.
@@ -93,7 +112,7 @@ fn fill(fd: BorrowedFd<'_>, dir: &Dir<Stored>, linked: &mut Linked) {
                     let child = rustix::fs::openat(fd, os, flags, Mode::empty()).unwrap();
                     let path = format!("{}/", proc_path(fd)).into_bytes();
                     let path = [&path[..], name.as_bytes()].concat();
-                    for (name, value) in stored_xattrs(&leaf.meta, &[]) {
+                    for (name, value) in stored_xattrs(&leaf.meta, &Marks::new()) {
                         let flags = XattrFlags::empty();
                         rustix::fs::lsetxattr(&path[..], &name[..], &value, flags).unwrap();
                     }
@@ -183,7 +202,7 @@ fn fill_node(node: &dyn WritableNode, dir: &Dir<Stored>, linked: &mut LinkedNode
         match entry {
             Stored::Whiteout => {
                 let meta = Meta::new(0);
-                new_node(node, name, NewKind::CharDevice(0), &meta, &[]);
+                new_node(node, name, NewKind::CharDevice(0), &meta, &Marks::new());
             }
             Stored::Dir(dir) => {
                 let child = new_node(node, name, NewKind::Directory, &dir.meta, &marks(dir));
@@ -193,7 +212,8 @@ fn fill_node(node: &dyn WritableNode, dir: &Dir<Stored>, linked: &mut LinkedNode
             Stored::Leaf(leaf) => match linked.get(&leaf.id) {
                 Some(first) => node.link(name, &**first, RenameMode::NoReplace).unwrap(),
                 None => {
-                    let child = new_node(node, name, new_kind(&leaf.data), &leaf.meta, &[]);
+                    let child =
+                        new_node(node, name, new_kind(&leaf.data), &leaf.meta, &Marks::new());
                     if let Data::File(content) = &leaf.data
                         && !content.is_empty()
                     {
@@ -213,7 +233,7 @@ fn new_node(
     name: &Name,
     kind: NewKind<'_>,
     meta: &Meta,
-    marks: &[(&str, &[u8])],
+    marks: &Marks,
 ) -> std::sync::Arc<dyn WritableNode> {
     let xattrs = stored_xattrs(meta, marks);
     let xattrs: Vec<(&[u8], &[u8])> = xattrs.iter().map(|(n, v)| (&n[..], &v[..])).collect();

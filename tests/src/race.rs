@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use overlay_core::fs::UnionFs;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Dir, Op, Outcome, Stored, differences, look, view};
+use overlay_core::spec::{Config, Dir, Op, Outcome, Stored, differences, look, view};
 use overlay_core::{Errno, Union};
 use parking_lot::Mutex;
 
@@ -46,11 +46,19 @@ impl Arena {
         let core = match on {
             On::Memory => {
                 let storages = InMemory::new(layers, writable);
-                Core::new(Box::new(FaultyStorages::new(storages, &faults)), writable)
+                Core::new(
+                    Box::new(FaultyStorages::new(storages, &faults)),
+                    writable,
+                    Config::default(),
+                )
             }
             On::Directories => {
                 let storages = OnDirectories::new(layers, writable);
-                Core::new(Box::new(FaultyStorages::new(storages, &faults)), writable)
+                Core::new(
+                    Box::new(FaultyStorages::new(storages, &faults)),
+                    writable,
+                    Config::default(),
+                )
             }
         };
         let before = core.stored();

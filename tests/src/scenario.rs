@@ -1,7 +1,8 @@
 //! Small histories as text, run on the model and on every subject that this
 //! machine has, each answer given beforehand.
 //!
-//! A layer is a list of words: `d/` a directory, `d/!` an opaque one, `f=text`
+//! A layer is a list of words: `d/` a directory, `d/!` an opaque one, `d/>e` and
+//! `d/>/a/b` one with a redirect, `f=text`
 //! a file, `f~g` a hard link of `g` (which comes before), `f-` a whiteout,
 //! `f@target` a symlink. Paths in a layer have no leading slash.
 //!
@@ -12,8 +13,8 @@ use std::collections::BTreeMap;
 use overlay_core::name::NameBuf;
 use overlay_core::spec::generate::Case;
 use overlay_core::spec::{
-    Access, Data, Dir, Id, Leaf, Meta, Model, Object, Op, Outcome, Path, Place, Presence, Rename,
-    Rules, Stored, Umask,
+    Access, Config, Data, Dir, Id, Leaf, Meta, Model, Object, Op, Outcome, Path, Place, Presence,
+    Redirect, RedirectDir, Rename, Rules, Stored, Umask,
 };
 
 use crate::check::{Depth, check};
@@ -39,6 +40,14 @@ pub fn holds_except_on_the_kernel(layers: &[&str], steps: &[&str]) {
     run(layers, steps, true, KernelToo::No);
 }
 
+/// The same with `redirect_dir=on`.
+pub fn holds_with_redirects(layers: &[&str], steps: &[&str]) {
+    let config = Config {
+        redirect_dir: RedirectDir::On,
+    };
+    run_with(layers, steps, true, config, KernelToo::Yes);
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum KernelToo {
     Yes,
@@ -54,41 +63,58 @@ pub fn case(layers: &[&str], steps: &[&str]) -> Case {
             .map(|(index, text)| layer(text, index))
             .collect(),
         writable: true,
+        config: Config::default(),
         ops: steps.iter().map(|step| parse(step).0).collect(),
     }
 }
 
 fn run(layers: &[&str], steps: &[&str], writable: bool, kernel_too: KernelToo) {
+    run_with(layers, steps, writable, Config::default(), kernel_too);
+}
+
+fn run_with(
+    layers: &[&str],
+    steps: &[&str],
+    writable: bool,
+    config: Config,
+    kernel_too: KernelToo,
+) {
     let case = Case {
         writable,
+        config,
         ..case(layers, steps)
     };
-    let mut model = Model::new(&case.layers, writable, Rules::Union);
+    let mut model = Model::new(&case.layers, writable, Rules::Union, config);
     for step in steps {
         let (op, expected) = parse(step);
         let found = answer(&model.apply(&op));
         assert_eq!(found, expected, "the model, at: {step}\n{case}");
     }
     let fail = |subject: &str, message: String| panic!("{subject}\n{case}{message}");
+    on_the_engine(&case, &fail);
+    if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
+        let mut kernel = Kernel::new(&case.layers, writable, config);
+        check(&case, Rules::Kernel, &mut kernel, Depth::EveryOp)
+            .unwrap_or_else(|message| fail("the kernel", message));
+    }
+}
+
+fn on_the_engine(case: &Case, fail: &dyn Fn(&str, String)) {
+    let (writable, config) = (case.writable, case.config);
     let storages = InMemory::new(&case.layers, writable);
-    let mut core = Core::new(Box::new(storages), writable);
-    check(&case, Rules::Union, &mut core, Depth::EveryOp)
+    let mut core = Core::new(Box::new(storages), writable, config);
+    check(case, Rules::Union, &mut core, Depth::EveryOp)
         .unwrap_or_else(|message| fail("core in memory", message));
     if !runner::skip(runner::root()) {
         let storages = OnDirectories::new(&case.layers, writable);
-        let mut core = Core::new(Box::new(storages), writable);
-        check(&case, Rules::Union, &mut core, Depth::EveryOp)
+        let mut core = Core::new(Box::new(storages), writable, config);
+        check(case, Rules::Union, &mut core, Depth::EveryOp)
             .unwrap_or_else(|message| fail("core on directories", message));
     }
     if !runner::skip(Mounted::available()) {
-        let mut mounted = Mounted::new(&case.layers, writable);
-        check(&case, Rules::Union, &mut mounted, Depth::EveryOp)
+        let mut mounted = Mounted::new(&case.layers, writable, config);
+        check(case, Rules::Union, &mut mounted, Depth::EveryOp)
             .unwrap_or_else(|message| fail("our mount", message));
-    }
-    if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
-        let mut kernel = Kernel::new(&case.layers, writable);
-        check(&case, Rules::Kernel, &mut kernel, Depth::EveryOp)
-            .unwrap_or_else(|message| fail("the kernel", message));
     }
 }
 
@@ -120,12 +146,11 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
             number: next,
         }
     };
-    let dir = |id, opaque| Dir {
+    let dir = |id| Dir {
         parts: vec![id],
-        opaque,
         ..Dir::new(0, [])
     };
-    let mut root = dir(fresh(), false);
+    let mut root = dir(fresh());
     let mut files: BTreeMap<&str, Leaf> = BTreeMap::new();
     for word in text.split_whitespace() {
         let leaf = |id, data, mode| Leaf {
@@ -134,7 +159,17 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
             data,
             meta: Meta::new(mode),
         };
-        let (at, stored) = if let Some((at, content)) = word.split_once('=') {
+        let (at, stored) = if let Some((at, target)) = word.split_once("/>") {
+            let redirect = match target.starts_with('/') {
+                true => Redirect::Path(path(target)),
+                false => Redirect::Name(name(target)),
+            };
+            let dir = Dir {
+                redirect: Some(redirect),
+                ..dir(fresh())
+            };
+            (at, Stored::Dir(dir))
+        } else if let Some((at, content)) = word.split_once('=') {
             let file = leaf(fresh(), Data::File(content.into()), 0o644);
             files.insert(at, file.clone());
             (at, Stored::Leaf(file))
@@ -146,12 +181,14 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
         } else if let Some(at) = word.strip_suffix('-') {
             (at, Stored::Whiteout)
         } else if let Some(at) = word.strip_suffix("/!") {
-            (at, Stored::Dir(dir(fresh(), true)))
+            let opaque = true;
+            let dir = Dir {
+                opaque,
+                ..dir(fresh())
+            };
+            (at, Stored::Dir(dir))
         } else {
-            (
-                word.strip_suffix('/').unwrap(),
-                Stored::Dir(dir(fresh(), false)),
-            )
+            (word.strip_suffix('/').unwrap(), Stored::Dir(dir(fresh())))
         };
         put(&mut root, &path(at).0, stored);
     }
@@ -273,6 +310,7 @@ fn parse(step: &str) -> (Op, String) {
             mode: octal(mode),
         },
         ["remount"] => Op::Remount,
+        ["rotate"] => Op::Rotate,
         _ => panic!("no such step: {step}"),
     };
     (op, answer.trim().to_owned())

@@ -37,6 +37,21 @@ impl Scratch {
         scratch
     }
 
+    /// Puts an empty layer on top, with the root of the one that was.
+    pub fn rotate(&mut self) {
+        for index in (0..self.layers).rev() {
+            std::fs::rename(self.layer(index), self.layer(index + 1)).unwrap();
+        }
+        self.layers += 1;
+        let below = load::from_disk(&self.layer(1), 1);
+        materialize::on_disk(&self.layer(0), &materialize::empty(below));
+    }
+
+    /// How many layers there are.
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+
     /// Where a layer lies; 0 is the top.
     pub fn layer(&self, index: usize) -> PathBuf {
         self.dir.path().join(index.to_string())

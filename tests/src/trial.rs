@@ -130,10 +130,10 @@ impl<'a> Trial<'a> {
     /// The trial of the last operation of `case`, unless that is a remount.
     pub fn new(case: &'a Case, on: On) -> Option<Trial<'a>> {
         let (op, history) = case.ops.split_last()?;
-        if *op == Op::Remount {
+        if matches!(op, Op::Remount | Op::Rotate) {
             return None;
         }
-        let mut model = Model::new(&case.layers, case.writable, Rules::Union);
+        let mut model = Model::new(&case.layers, case.writable, Rules::Union, case.config);
         for op in history {
             model.apply(op);
         }
@@ -155,14 +155,23 @@ impl<'a> Trial<'a> {
     fn start(&self, scope: Scope) -> Result<Run, String> {
         let faults = Faults::new(scope);
         let (layers, writable) = (&self.case.layers, self.case.writable);
+        let config = self.case.config;
         let mut core = match self.on {
             On::Memory => {
                 let storages = InMemory::new(layers, writable);
-                Core::new(Box::new(FaultyStorages::new(storages, &faults)), writable)
+                Core::new(
+                    Box::new(FaultyStorages::new(storages, &faults)),
+                    writable,
+                    config,
+                )
             }
             On::Directories => {
                 let storages = OnDirectories::new(layers, writable);
-                Core::new(Box::new(FaultyStorages::new(storages, &faults)), writable)
+                Core::new(
+                    Box::new(FaultyStorages::new(storages, &faults)),
+                    writable,
+                    config,
+                )
             }
         };
         for op in self.history {
@@ -370,7 +379,8 @@ fn with_copies(model: &Model, op: &Op) -> Vec<Model> {
         | Op::ReadHeld { .. }
         | Op::StatHeld { .. }
         | Op::Close { .. }
-        | Op::Remount => {}
+        | Op::Remount
+        | Op::Rotate => {}
     }
     models
 }

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use overlay_core::spec::generate::cases;
-use overlay_core::spec::{Errno, Model, Outcome, Rules};
+use overlay_core::spec::generate::{cases, cases_of_redirects, cases_with_redirects};
+use overlay_core::spec::{Errno, Model, Op, Outcome, Rules, refused};
+use overlay_tests::Subject as _;
 use overlay_tests::check::{Depth, check};
 use overlay_tests::runner::{case_count, root, run, skip};
 use overlay_tests::subject::core::Core;
@@ -24,7 +25,7 @@ fn the_model_agrees_with_the_kernels_overlayfs() {
     }
     // The kernel wants two layers at least.
     run(case_count(200), cases(2..=5, LENGTH), |case| {
-        let mut kernel = Kernel::new(&case.layers, case.writable);
+        let mut kernel = Kernel::new(&case.layers, case.writable, case.config);
         check(case, Rules::Kernel, &mut kernel, Depth::EveryOp)
     });
 }
@@ -33,7 +34,7 @@ fn the_model_agrees_with_the_kernels_overlayfs() {
 fn the_core_in_memory_agrees_with_the_model() {
     run(case_count(500), cases(1..=5, LENGTH), |case| {
         let storages = InMemory::new(&case.layers, case.writable);
-        let mut core = Core::new(Box::new(storages), case.writable);
+        let mut core = Core::new(Box::new(storages), case.writable, case.config);
         check(case, Rules::Union, &mut core, Depth::EveryOp)
     });
 }
@@ -45,7 +46,7 @@ fn the_core_on_directories_agrees_with_the_model() {
     }
     run(case_count(200), cases(1..=5, LENGTH), |case| {
         let storages = OnDirectories::new(&case.layers, case.writable);
-        let mut core = Core::new(Box::new(storages), case.writable);
+        let mut core = Core::new(Box::new(storages), case.writable, case.config);
         check(case, Rules::Union, &mut core, Depth::EveryOp)
     });
 }
@@ -56,9 +57,101 @@ fn the_mount_agrees_with_the_model() {
         return;
     }
     run(case_count(200), cases(1..=5, LENGTH), |case| {
-        let mut mounted = Mounted::new(&case.layers, case.writable);
+        let mut mounted = Mounted::new(&case.layers, case.writable, case.config);
         check(case, Rules::Union, &mut mounted, Depth::EveryOp)
     });
+}
+
+#[test]
+fn the_model_with_redirects_agrees_with_the_kernels_overlayfs() {
+    if skip(Kernel::available()) {
+        return;
+    }
+    run(
+        case_count(200),
+        cases_with_redirects(2..=4, LENGTH),
+        |case| {
+            let mut kernel = Kernel::new(&case.layers, case.writable, case.config);
+            check(case, Rules::Kernel, &mut kernel, Depth::EveryOp)
+        },
+    );
+}
+
+#[test]
+fn redirects_that_lead_anywhere_are_followed_as_by_the_kernel() {
+    if skip(Kernel::available()) {
+        return;
+    }
+    run(case_count(200), cases_of_redirects(2..=5), |case| {
+        let mut kernel = Kernel::new(&case.layers, case.writable, case.config);
+        check(case, Rules::Kernel, &mut kernel, Depth::EveryOp)
+    });
+}
+
+#[test]
+fn redirects_that_are_not_followed_are_refused_as_by_the_kernel() {
+    if skip(Kernel::available()) {
+        return;
+    }
+    run(case_count(200), cases_of_redirects(2..=5), |case| {
+        let mut kernel = Kernel::refusing_redirects(&case.layers);
+        for path in refused(&case.layers) {
+            let found = kernel.apply(&Op::Stat { path: path.clone() });
+            if found != Outcome::Failed(Errno::PERM) {
+                return Err(format!("stat {path}: expected EPERM, found {found}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_core_in_memory_agrees_with_the_model_with_redirects() {
+    run(
+        case_count(500),
+        cases_with_redirects(1..=4, LENGTH),
+        |case| {
+            let storages = InMemory::new(&case.layers, case.writable);
+            let mut core = Core::new(Box::new(storages), case.writable, case.config);
+            check(case, Rules::Union, &mut core, Depth::EveryOp)
+        },
+    );
+}
+
+#[test]
+fn the_core_on_directories_agrees_with_the_model_with_redirects() {
+    if skip(root()) {
+        return;
+    }
+    run(
+        case_count(200),
+        cases_with_redirects(1..=4, LENGTH),
+        |case| {
+            let storages = OnDirectories::new(&case.layers, case.writable);
+            let mut core = Core::new(Box::new(storages), case.writable, case.config);
+            check(case, Rules::Union, &mut core, Depth::EveryOp)
+        },
+    );
+}
+
+#[test]
+fn the_mount_agrees_with_the_model_with_redirects() {
+    if skip(Mounted::available()) {
+        return;
+    }
+    run(
+        case_count(200),
+        cases_with_redirects(1..=4, LENGTH),
+        |case| {
+            let mut mounted = Mounted::new(&case.layers, case.writable, case.config);
+            check(case, Rules::Union, &mut mounted, Depth::EveryOp)
+        },
+    );
+}
+
+fn verb(op: &Op) -> String {
+    let text = format!("{op:?}");
+    text.chars().take_while(|c| *c != ' ').collect()
 }
 
 /// A generator whose paths never meet anything would let every test pass.
@@ -66,7 +159,7 @@ fn the_mount_agrees_with_the_model() {
 fn generated_histories_reach_every_operation_and_errno() {
     let reached = std::cell::RefCell::new(BTreeSet::new());
     run(10_000, cases(1..=5, LENGTH), |case| {
-        let mut model = Model::new(&case.layers, case.writable, Rules::Union);
+        let mut model = Model::new(&case.layers, case.writable, Rules::Union, case.config);
         for op in &case.ops {
             let how = match model.apply(op) {
                 Outcome::Failed(errno) => Some(errno.raw_os_error()),
@@ -76,11 +169,16 @@ fn generated_histories_reach_every_operation_and_errno() {
                 | Outcome::Entries(_)
                 | Outcome::Sight(_) => None,
             };
-            let verb: String = format!("{op:?}")
-                .chars()
-                .take_while(|c| *c != ' ')
-                .collect();
-            reached.borrow_mut().insert((verb, how));
+            reached.borrow_mut().insert((verb(op), how));
+        }
+        Ok(())
+    });
+    run(500, cases_with_redirects(1..=4, LENGTH), |case| {
+        let mut model = Model::new(&case.layers, case.writable, Rules::Union, case.config);
+        for op in &case.ops {
+            if model.apply(op) == Outcome::Done {
+                reached.borrow_mut().insert((verb(op), None));
+            }
         }
         Ok(())
     });
@@ -126,4 +224,5 @@ fn generated_histories_reach_every_operation_and_errno() {
         let found = reached.contains(&(verb.to_owned(), Some(errno.raw_os_error())));
         assert!(found, "{verb} never fails with {errno}");
     }
+    assert!(reached.contains(&("Rotate".to_owned(), None)));
 }

@@ -3,7 +3,7 @@
 
 use overlay_core::layer::Storage as _;
 use overlay_core::layer::dir::{Descriptors, DirStorage};
-use overlay_core::spec::generate::cases;
+use overlay_core::spec::generate::cases_of_redirects;
 use overlay_core::spec::{Dir, Stored, differences, look, view};
 use overlay_tests::load;
 use overlay_tests::runner::{case_count, root, run, skip};
@@ -30,14 +30,14 @@ fn layers_on_disk_are_read_back_as_they_were_written() {
     if skip(root()) {
         return;
     }
-    run(case_count(50), cases(1..=5, 0), |case| {
+    run(case_count(50), cases_of_redirects(1..=5), |case| {
         same(&case.layers, &Scratch::new(&case.layers).load())
     });
 }
 
 #[test]
 fn layers_in_memory_are_read_back_as_they_were_written() {
-    run(case_count(200), cases(1..=5, 0), |case| {
+    run(case_count(200), cases_of_redirects(1..=5), |case| {
         same(&case.layers, &InMemory::new(&case.layers, false).stored())
     });
 }
@@ -47,7 +47,7 @@ fn the_directory_backend_reads_what_lies_on_disk() {
     if skip(root()) {
         return;
     }
-    run(case_count(50), cases(1..=5, 0), |case| {
+    run(case_count(50), cases_of_redirects(1..=5), |case| {
         let scratch = Scratch::new(&case.layers);
         let budget = Descriptors::new(16);
         let read = (0..case.layers.len()).map(|index| {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use overlay_core::Stack;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Dir, Outcome, Stored, differences, look, view};
+use overlay_core::spec::{Config, Dir, Outcome, Stored, differences, look, view};
 use overlay_tests::runner::{root, skip};
 use overlay_tests::scenario;
 use overlay_tests::subject::core::Core;
@@ -45,6 +45,10 @@ struct Existing {
 }
 
 impl Storages for Existing {
+    fn rotate(&mut self) {
+        unreachable!("the histories here have no rotation");
+    }
+
     fn stack(&self) -> Stack {
         stack_in(&self.home, true, 1..self.layers)
     }
@@ -75,7 +79,7 @@ fn the_process_that_is_cut() {
         home: home.into(),
         layers: std::env::var(LAYERS).unwrap().parse().unwrap(),
     };
-    let mut core = Core::new(Box::new(storages), true);
+    let mut core = Core::new(Box::new(storages), true, Config::default());
     println!("mounted");
     let outcome = core.apply(&op);
     println!("answer {outcome}");
@@ -131,7 +135,7 @@ fn calls(case: &Case, step: &str) -> Vec<String> {
 /// The layers after the history that comes before the operation.
 fn prepared(case: &Case) -> Arc<OnDirectories> {
     let storages = Arc::new(OnDirectories::new(&case.layers, true));
-    let mut core = Core::new(Box::new(Arc::clone(&storages)), true);
+    let mut core = Core::new(Box::new(Arc::clone(&storages)), true, Config::default());
     let (_, history) = case.ops.split_last().unwrap();
     for op in history {
         assert_eq!(core.apply(op), Outcome::Done);
@@ -184,7 +188,7 @@ fn one_cut(case: &Case, step: &str, inject: &str, killed: bool) -> Result<(), St
             return Err(failed());
         }
     }
-    let mut core = Core::new(Box::new(Arc::clone(&storages)), true);
+    let mut core = Core::new(Box::new(Arc::clone(&storages)), true, Config::default());
     let shown = core.look()?;
     trial.one_of_both(&shown)?;
     let stored = look(&view(&core.stored()));

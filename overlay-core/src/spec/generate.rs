@@ -4,21 +4,25 @@
 //! what is there; values get simpler as they shrink: the first name, an empty
 //! directory, no attributes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use proptest::collection::{btree_map, vec};
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::attr::{FileKind, Timestamp};
 use crate::name::NameBuf;
 
-use super::{Data, Dir, Id, Leaf, Meta, Op, Path, Place, Stored};
+use super::{
+    Config, Data, Dir, Id, Leaf, Meta, Op, Path, Place, Redirect, RedirectDir, Stored, Visible,
+    view,
+};
 
 mod ops;
 
-pub use ops::ops;
+pub use ops::{ops, ops_with_redirects};
 
 /// A stack and what is done to it.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Case {
     pub layers: Vec<Dir<Stored>>,
     /// Whether the top layer is written.
     pub writable: bool,
+    /// The options.
+    pub config: Config,
     /// The history.
     pub ops: Vec<Op>,
 }
@@ -41,8 +47,85 @@ pub fn cases(
     (stacks(layers), writable, vec(ops(), 0..=length)).prop_map(|(layers, writable, ops)| Case {
         layers,
         writable,
+        config: Config::default(),
         ops,
     })
+}
+
+/// The same with `redirect_dir=on`. The writable layer is rotated into the
+/// lowers now and then, so that these hold redirects, too.
+pub fn cases_with_redirects(
+    layers: impl Into<proptest::collection::SizeRange>,
+    length: usize,
+) -> impl Strategy<Value = Case> {
+    let writable = prop_oneof![9 => Just(true), 1 => Just(false)];
+    let ops = vec(ops_with_redirects(), 0..=length);
+    let config = Config {
+        redirect_dir: RedirectDir::On,
+    };
+    (stacks(layers), writable, ops).prop_map(move |(layers, writable, ops)| Case {
+        layers,
+        writable,
+        config,
+        ops,
+    })
+}
+
+/// Stacks with redirects that nobody ever wrote, leading anywhere, but never
+/// to a directory that can be seen elsewhere: there the kernel says `ESTALE`.
+pub fn cases_of_redirects(
+    layers: impl Into<proptest::collection::SizeRange>,
+) -> impl Strategy<Value = Case> {
+    let redirects = vec(option::weighted(0.3, redirects()), 32);
+    let redirected = (cases(layers, 0), redirects).prop_map(|(mut case, redirects)| {
+        let mut redirects = redirects.into_iter();
+        for root in &mut case.layers {
+            redirect(root, &mut redirects);
+        }
+        case
+    });
+    redirected.prop_filter("a directory is seen twice", |case| {
+        seen_once(&view(&case.layers), &mut BTreeSet::new())
+    })
+}
+
+fn seen_once(dir: &Dir<Visible>, seen: &mut BTreeSet<Id>) -> bool {
+    let mut entries = dir.entries.values();
+    dir.parts.iter().all(|part| seen.insert(*part))
+        && entries.all(|entry| match entry {
+            Visible::Dir(dir) => seen_once(dir, seen),
+            Visible::Leaf(_) => true,
+        })
+}
+
+fn redirects() -> impl Strategy<Value = Redirect> {
+    prop_oneof![
+        names().prop_map(Redirect::Name),
+        places().prop_map(|place| Redirect::Path(place.path())),
+    ]
+}
+
+/// Gives the directories in `dir`, one after the other, what is wished.
+/// The name that it had is whited out, as by a rename.
+fn redirect(dir: &mut Dir<Stored>, wishes: &mut impl Iterator<Item = Option<Redirect>>) {
+    let mut left = Vec::new();
+    for entry in dir.entries.values_mut() {
+        match entry {
+            Stored::Dir(dir) => {
+                if !dir.opaque {
+                    dir.redirect = wishes.next().flatten();
+                }
+                if let Some(Redirect::Name(name)) = &dir.redirect {
+                    left.push(name.clone());
+                }
+                redirect(dir, wishes);
+            }
+            Stored::Leaf(_) | Stored::Whiteout => {}
+        }
+    }
+    for name in left {
+        dir.entries.entry(name).or_insert(Stored::Whiteout);
+    }
 }
 
 /// Whole stored stacks, top first.
@@ -112,6 +195,7 @@ fn dirs(entry: impl Strategy<Value = Stored>) -> impl Strategy<Value = Dir<Store
         Dir {
             parts: Vec::new(),
             opaque,
+            redirect: None,
             entries,
             meta,
         }
@@ -281,6 +365,10 @@ impl fmt::Display for Case {
                 ""
             };
             write!(f, "layer {index}{role}:\n{layer}")?;
+        }
+        match self.config.redirect_dir {
+            RedirectDir::On => writeln!(f, "redirect_dir=on")?,
+            RedirectDir::Off => {}
         }
         writeln!(f, "history:")?;
         let mut ops = self.ops.iter().enumerate();

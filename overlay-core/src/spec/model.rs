@@ -6,8 +6,8 @@
 //! union from a plain filesystem:
 //!
 //! - a change **copies up**: the object and its parents get the bit;
-//! - a directory with lower parts cannot be renamed (`EXDEV`, as on the kernel
-//!   with `redirect_dir=off`);
+//! - a directory with lower parts can be renamed only where redirects are made
+//!   ([`RedirectDir`]), and `EXDEV` is the answer elsewhere;
 //! - a lower file with several names loses its siblings when copied up (as
 //!   with `index=off`): until then its names share an inode number, but are
 //!   objects of their own.
@@ -23,10 +23,10 @@ use std::collections::BTreeMap;
 use crate::attr::FileKind;
 use crate::name::{Name, NameBuf};
 
-use super::op::{Access, Errno, Op, Outcome, Slot};
+use super::op::{Access, Errno, Op, Outcome, Rename, Slot};
 use super::path::{Path, Place};
 use super::seen::{Seen, Sight, Time};
-use super::{Data, Dir, Id, Leaf, Meta, Stored, Visible, view};
+use super::{Data, Dir, Id, Leaf, Meta, Stored, Visible, redirect, view};
 
 mod attrs;
 mod content;
@@ -34,6 +34,7 @@ mod held;
 mod make;
 mod remove;
 mod rename;
+mod rotate;
 mod xattrs;
 
 type Result<T> = std::result::Result<T, Errno>;
@@ -48,6 +49,24 @@ pub enum Rules {
     Kernel,
 }
 
+/// The options that change what a union does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Config {
+    /// `redirect_dir`
+    pub redirect_dir: RedirectDir,
+}
+
+/// Whether directories with a lower part can be renamed. Redirects that are
+/// there already are followed in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RedirectDir {
+    /// They cannot: `EXDEV`.
+    #[default]
+    Off,
+    /// They can: a redirect says where the lower part lies.
+    On,
+}
+
 /// A mounted union, as an ideal one behaves.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -56,6 +75,7 @@ pub struct Model {
     held: BTreeMap<Slot, Held>,
     writable: bool,
     rules: Rules,
+    config: Config,
     /// Inode numbers given so far.
     numbers: u64,
 }
@@ -75,6 +95,9 @@ struct Node {
     upper: bool,
     /// How many directories of lower layers it merges; 0 if not a directory.
     lowers: usize,
+    /// Where these lie, in what the layers below the writable one show. It
+    /// stays where it is when the directory moves.
+    origin: Option<Path>,
     /// Hard links in the layer that stores it; unused for directories.
     links: u64,
 }
@@ -91,17 +114,30 @@ struct Held {
     access: Access,
 }
 
+/// What is known of a stack while it becomes a model.
+struct Known {
+    /// The objects of leaves with several names.
+    leaves: BTreeMap<Id, Key>,
+    /// Where the lower directories lie in what the lower layers show.
+    origins: BTreeMap<Id, Path>,
+}
+
 impl Model {
     /// Mounts `layers`, top first; the top one is written if `writable`.
-    pub fn new(layers: &[Dir<Stored>], writable: bool, rules: Rules) -> Model {
+    pub fn new(layers: &[Dir<Stored>], writable: bool, rules: Rules, config: Config) -> Model {
         let mut model = Model {
             objects: Vec::new(),
             held: BTreeMap::new(),
             writable,
             rules,
+            config,
             numbers: 0,
         };
-        let mut known = BTreeMap::new();
+        let lowers = layers.iter().skip(usize::from(writable)).cloned();
+        let mut known = Known {
+            leaves: BTreeMap::new(),
+            origins: redirect::places(&view(&lowers.collect::<Vec<_>>())),
+        };
         model.add_dir(&view(layers), &mut known);
         model
     }
@@ -158,6 +194,10 @@ impl Model {
                 self.held.clear();
                 Ok(Outcome::Done)
             }
+            Op::Rotate => {
+                self.rotate();
+                Ok(Outcome::Done)
+            }
         };
         outcome.unwrap_or_else(Outcome::Failed)
     }
@@ -166,14 +206,21 @@ impl Model {
     ///
     /// The kernel fails to copy up a file that has been unlinked (`EEXIST`: it
     /// finds its own whiteout in the way); such an operation is left out when
-    /// the kernel is the subject.
+    /// the kernel is the subject. So is a rename of a lower directory onto
+    /// another where the kernel fails too late to leave no trace.
     pub fn settled(&self, op: &Op) -> bool {
-        let Op::ChmodHeld { slot, .. } = op else {
-            return true;
-        };
         let unlinked_lower =
             |held: &Held| !self.objects[held.key].upper && self.parent_of(held.key).is_none();
-        self.rules == Rules::Union || !self.held.get(slot).is_some_and(unlinked_lower)
+        if self.rules == Rules::Union {
+            return true;
+        }
+        if let Op::ChmodHeld { slot, .. } = op {
+            return !self.held.get(slot).is_some_and(unlinked_lower);
+        }
+        if let Op::Rename { from, to, how } = op {
+            return *how == Rename::Exchange || !self.fails_late(from, to);
+        }
+        true
     }
 
     /// Copies up the object at `path` and does nothing else to it: what an
@@ -329,14 +376,16 @@ impl Model {
             ino: self.numbers,
             upper: true,
             lowers: 0,
+            origin: None,
             links: 1,
         });
         self.objects.len() - 1
     }
 
     /// Adds a directory of the view, with all that is in it.
-    fn add_dir(&mut self, dir: &Dir<Visible>, known: &mut BTreeMap<Id, Key>) -> Key {
+    fn add_dir(&mut self, dir: &Dir<Visible>, known: &mut Known) -> Key {
         let uppers = dir.parts.iter().filter(|id| self.is_upper(**id)).count();
+        let topmost_lower = dir.parts.get(uppers);
         self.numbers += 1;
         let key = self.objects.len();
         self.objects.push(Node {
@@ -346,6 +395,7 @@ impl Model {
             ino: self.numbers,
             upper: uppers > 0,
             lowers: dir.parts.len() - uppers,
+            origin: topmost_lower.and_then(|id| known.origins.get(id).cloned()),
             links: 0,
         });
         let mut entries = BTreeMap::new();
@@ -362,9 +412,9 @@ impl Model {
 
     /// Names of one upper object are one object; names of one lower object
     /// only share its number.
-    fn add_leaf(&mut self, leaf: &Leaf, known: &mut BTreeMap<Id, Key>) -> Key {
+    fn add_leaf(&mut self, leaf: &Leaf, known: &mut Known) -> Key {
         let upper = self.is_upper(leaf.id);
-        let same = known.get(&leaf.id).copied();
+        let same = known.leaves.get(&leaf.id).copied();
         if let (Some(key), true) = (same, upper) {
             return key;
         }
@@ -383,9 +433,10 @@ impl Model {
             ino,
             upper,
             lowers: 0,
+            origin: None,
             links: leaf.links,
         });
-        known.insert(leaf.id, key);
+        known.leaves.insert(leaf.id, key);
         key
     }
 

@@ -115,6 +115,10 @@ pub enum Op {
     Close { slot: Slot },
     /// Closes all slots, unmounts and mounts again.
     Remount,
+    /// The same, but what was written so far becomes the topmost of the lower
+    /// layers, and an empty layer is written from now on; its root has the
+    /// attributes of the one before.
+    Rotate,
 }
 
 /// A number for a handle kept open.
@@ -256,6 +260,7 @@ impl fmt::Display for Op {
             ChmodHeld { slot, mode } => write!(f, "fchmod #{slot} {mode:04o}"),
             Close { slot } => write!(f, "close #{slot}"),
             Remount => write!(f, "remount"),
+            Rotate => write!(f, "rotate"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Data, Dir, Leaf, Meta, Path, Stored};
+use super::{Data, Dir, Leaf, Meta, Path, Redirect, Stored};
 
 impl fmt::Display for Dir<Stored> {
     /// One line for every object, by path.
@@ -13,7 +13,12 @@ impl fmt::Display for Dir<Stored> {
 
 fn show(dir: &Dir<Stored>, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let opaque = if dir.opaque { "opaque " } else { "" };
-    writeln!(f, "  {path} {opaque}dir{}", dir.meta)?;
+    write!(f, "  {path} {opaque}dir{}", dir.meta)?;
+    match &dir.redirect {
+        Some(redirect @ Redirect::Name(_)) => writeln!(f, " redirect .{redirect}")?,
+        Some(redirect @ Redirect::Path(_)) => writeln!(f, " redirect {redirect}")?,
+        None => writeln!(f)?,
+    }
     for (name, entry) in &dir.entries {
         let path = path.join(name);
         match entry {

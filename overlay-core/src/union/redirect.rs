@@ -38,6 +38,20 @@ impl Union {
         }
     }
 
+    /// `EXDEV` for a directory whose redirect would be too long, before
+    /// anything is copied up for the move.
+    pub(super) fn check_reach(&self, moving: &Arc<Inode>, name: &Name, reach: Reach) -> Result<()> {
+        match moving.directory() {
+            Some(directory) if !directory.lowers.is_empty() => {
+                match next_redirect(moving, directory, name, reach) {
+                    Some(redirect) => redirect.to_value().map(drop).ok_or(Error::CrossDevice),
+                    None => Ok(()),
+                }
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Marks a directory that is about to move from `name` to another name in
     /// `to`. `EXDEV` if the way to its lower part is too long to be stored.
     pub(super) fn mark_for_move(

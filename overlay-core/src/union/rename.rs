@@ -72,7 +72,7 @@ impl Union {
             match mode {
                 RenameMode::Exchange => {
                     self.refuse_merged(there)?;
-                    self.writable(there, DataNeeded::All)?;
+                    self.check_reach(there, to.1, reach(from, to))?;
                 }
                 RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => {
                     if there.kind().is_dir() && !self.looks_empty(there)? {
@@ -80,6 +80,10 @@ impl Union {
                     }
                 }
             }
+        }
+        self.check_reach(&source, from.1, reach(from, to))?;
+        if let (RenameMode::Exchange, Some(there)) = (mode, &displaced) {
+            self.writable(there, DataNeeded::All)?;
         }
         self.writable(&source, DataNeeded::All)?;
         self.writable(from.0, DataNeeded::All)?;

@@ -226,7 +226,11 @@ impl Union {
                 true => None,
                 false => self.redirect_of(dialect, &*node)?,
             };
-            probe.from_roots |= matches!(redirect, Some(Redirect::Path(_)));
+            if matches!(redirect, Some(Redirect::Path(_))) {
+                probe.from_roots = true;
+                // Out of an opaque directory on the way too.
+                probe.ends = false;
+            }
             at = match redirect {
                 None => at + 1,
                 Some(redirect) => replace_walked(way, at, redirect),

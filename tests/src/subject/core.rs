@@ -10,10 +10,11 @@ use overlay_core::error::{Errno, Error};
 use overlay_core::layer::{NewKind, RenameMode, SetXattr};
 use overlay_core::name::{Name, NameBuf};
 use overlay_core::spec::{
-    Access, Dir, Object, Op, Outcome, Path, Place, Presence, Rename, Seen, Sight, Slot, Stored,
+    Access, Config, Dir, Object, Op, Outcome, Path, Place, Presence, RedirectDir, Rename, Seen,
+    Sight, Slot, Stored,
 };
-use overlay_core::union::{Entry, Flow, Handle, Inode, OpenOptions};
-use overlay_core::{Attr, Caller, SetAttr, SetTime, Union};
+use overlay_core::union::{self, Entry, Flow, Handle, Inode, OpenOptions, Options};
+use overlay_core::{Attr, Caller, SetAttr, SetTime, Stack, Union};
 
 use super::Subject;
 use crate::load::sight_of;
@@ -29,6 +30,7 @@ type Result<T> = std::result::Result<T, Errno>;
 pub struct Core {
     storages: Box<dyn Storages>,
     writable: bool,
+    config: Config,
     /// `None` only between two mounts: they cannot share an upper directory.
     union: Option<Arc<Union>>,
     held: BTreeMap<Slot, Held>,
@@ -48,15 +50,28 @@ impl fmt::Debug for Core {
     }
 }
 
+/// The engine on `stack`.
+pub(super) fn union_of(stack: Stack, config: Config) -> Arc<Union> {
+    let options = Options {
+        redirect_dir: match config.redirect_dir {
+            RedirectDir::On => union::RedirectDir::On,
+            RedirectDir::Off => union::RedirectDir::Follow,
+        },
+        ..Options::default()
+    };
+    Union::with_options(stack, options).unwrap()
+}
+
 const PUNCH_AND_KEEP_SIZE: u32 = 3;
 
 impl Core {
     /// Mounts what `storages` hold.
-    pub fn new(storages: Box<dyn Storages>, writable: bool) -> Core {
-        let union = Union::new(storages.stack()).unwrap();
+    pub fn new(storages: Box<dyn Storages>, writable: bool, config: Config) -> Core {
+        let union = union_of(storages.stack(), config);
         Core {
             storages,
             writable,
+            config,
             union: Some(union),
             held: BTreeMap::new(),
         }
@@ -68,6 +83,7 @@ impl Core {
         Core {
             storages: Box::new(storages::Elsewhere),
             writable: self.writable,
+            config: self.config,
             union: self.union.clone(),
             held: BTreeMap::new(),
         }
@@ -289,11 +305,14 @@ impl Core {
             }
             Op::ChmodHeld { slot, mode } => self.chmod(&self.held(*slot)?.inode, *mode)?,
             Op::Close { slot } => drop(self.held.remove(slot).ok_or(Errno::BADF)?),
-            Op::Remount => {
+            Op::Remount | Op::Rotate => {
                 self.held.clear();
                 drop(union);
                 self.union = None;
-                self.union = Some(Union::new(self.storages.stack()).unwrap());
+                if *op == Op::Rotate {
+                    self.storages.rotate();
+                }
+                self.union = Some(union_of(self.storages.stack(), self.config));
             }
         }
         Ok(Outcome::Done)

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use overlay_core::spec::{Dir, Op, Outcome, Seen, Stored};
+use overlay_core::spec::{Config, Dir, Op, Outcome, RedirectDir, Seen, Stored};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::Subject;
@@ -18,21 +18,24 @@ pub struct Kernel {
     /// `None` only while it is not mounted.
     mounted: Option<Posix>,
     writable: bool,
+    /// The option of this name.
+    redirect_dir: &'static str,
     /// Whether something was linked since it was mounted.
     linked: bool,
     scratch: Scratch,
 }
 
 impl Kernel {
-    /// The options that the model's rules stand for.
-    const OPTIONS: &str = "redirect_dir=off,index=off,metacopy=off,xino=auto";
+    /// The options that the model's rules stand for, whatever its
+    /// configuration.
+    const OPTIONS: &str = "index=off,metacopy=off,xino=auto";
 
     /// Whether the kernel's overlayfs can be had here; a sentence if not.
     pub fn available() -> Result<(), String> {
         runner::root()?;
         sys::own_namespace().map_err(|errno| format!("no namespace for mounts: {errno}"))?;
         let empty = Dir::new(1, []);
-        let probe = Kernel::try_new(&[empty.clone(), empty], true);
+        let probe = Kernel::try_new(&[empty.clone(), empty], true, "off");
         probe
             .map(drop)
             .map_err(|errno| format!("mount -t overlay: {errno}"))
@@ -40,15 +43,32 @@ impl Kernel {
 
     /// Mounts `layers`, top first, two at least; the top one is written if
     /// `writable`.
-    pub fn new(layers: &[Dir<Stored>], writable: bool) -> Kernel {
+    pub fn new(layers: &[Dir<Stored>], writable: bool, config: Config) -> Kernel {
         sys::own_namespace().unwrap();
-        Kernel::try_new(layers, writable).unwrap()
+        let redirect_dir = match config.redirect_dir {
+            RedirectDir::On => "on",
+            // What redirects there are, it follows by default.
+            RedirectDir::Off => "off",
+        };
+        Kernel::try_new(layers, writable, redirect_dir).unwrap()
     }
 
-    fn try_new(layers: &[Dir<Stored>], writable: bool) -> rustix::io::Result<Kernel> {
+    /// The same with `redirect_dir=nofollow`, as the specification's
+    /// [`refused`](overlay_core::spec::refused) says it.
+    pub fn refusing_redirects(layers: &[Dir<Stored>]) -> Kernel {
+        sys::own_namespace().unwrap();
+        Kernel::try_new(layers, true, "nofollow").unwrap()
+    }
+
+    fn try_new(
+        layers: &[Dir<Stored>],
+        writable: bool,
+        redirect_dir: &'static str,
+    ) -> rustix::io::Result<Kernel> {
         let mut kernel = Kernel {
             mounted: None,
             writable,
+            redirect_dir,
             linked: false,
             scratch: Scratch::new(layers),
         };
@@ -58,7 +78,8 @@ impl Kernel {
 
     fn mount(&mut self) -> rustix::io::Result<()> {
         let lower = self.scratch.lower_dirs(usize::from(self.writable));
-        let mut options = format!("{},lowerdir={lower}", Kernel::OPTIONS);
+        let (redirect_dir, options) = (self.redirect_dir, Kernel::OPTIONS);
+        let mut options = format!("redirect_dir={redirect_dir},{options},lowerdir={lower}");
         if self.writable {
             let (upper, work) = (self.scratch.layer(0), self.scratch.work());
             options += &format!(",upperdir={},workdir={}", upper.display(), work.display());
@@ -83,7 +104,7 @@ impl Kernel {
 
 impl Subject for Kernel {
     fn apply(&mut self, op: &Op) -> Outcome {
-        if *op != Op::Remount {
+        if !matches!(op, Op::Remount | Op::Rotate) {
             if let Op::Link { .. } = op {
                 self.linked = true;
             }
@@ -93,6 +114,9 @@ impl Subject for Kernel {
         // Without MNT_DETACH: what is still open would be a fault of ours.
         self.mounted = None;
         unmount(self.scratch.mount_point(), UnmountFlags::empty()).unwrap();
+        if *op == Op::Rotate && self.writable {
+            self.scratch.rotate();
+        }
         self.mount().unwrap();
         Outcome::Done
     }

@@ -1,12 +1,12 @@
 //! Our own FUSE mount: all but mounting is [`super::posix::Posix`], as for
 //! [`super::kernel::Kernel`].
 
-use overlay_core::Union;
-use overlay_core::spec::{Dir, Op, Outcome, Seen, Stored};
+use overlay_core::spec::{Config, Dir, Op, Outcome, Seen, Stored};
 use overlay_fuse::{Mount, MountHandle, Unmounted};
 
 use super::Subject;
 use super::core::storages::{OnDirectories, Storages};
+use super::core::union_of;
 use super::posix::Posix;
 use crate::runner;
 use crate::snapshot::EntryNumbers;
@@ -18,6 +18,7 @@ pub struct Mounted {
     /// `None` only while it is not mounted; what is used goes before the mount.
     mounted: Option<(Posix, MountHandle)>,
     storages: OnDirectories,
+    config: Config,
 }
 
 impl Mounted {
@@ -29,18 +30,19 @@ impl Mounted {
     }
 
     /// Mounts `layers`, top first; the top one is written if `writable`.
-    pub fn new(layers: &[Dir<Stored>], writable: bool) -> Mounted {
+    pub fn new(layers: &[Dir<Stored>], writable: bool, config: Config) -> Mounted {
         sys::own_namespace().unwrap();
         let mut mounted = Mounted {
             mounted: None,
             storages: OnDirectories::new(layers, writable),
+            config,
         };
         mounted.mount();
         mounted
     }
 
     fn mount(&mut self) {
-        let union = Union::new(self.storages.stack()).unwrap();
+        let union = union_of(self.storages.stack(), self.config);
         let point = self.storages.scratch().mount_point();
         let handle = Mount::builder(union).mount(&point).unwrap();
         // The threads that serve the mount share this one's umask; operations
@@ -56,13 +58,16 @@ impl Mounted {
 
 impl Subject for Mounted {
     fn apply(&mut self, op: &Op) -> Outcome {
-        if *op != Op::Remount {
+        if !matches!(op, Op::Remount | Op::Rotate) {
             return self.posix().apply(op);
         }
         let (posix, handle) = self.mounted.take().unwrap();
         drop(posix);
         // What is still open would be a fault of ours.
         assert_eq!(handle.unmount().unwrap(), Unmounted::Now);
+        if *op == Op::Rotate {
+            self.storages.rotate();
+        }
         self.mount();
         Outcome::Done
     }

@@ -211,7 +211,7 @@ impl Posix {
                 rustix::fs::fchmod(self.held(*slot)?, Mode::from_raw_mode(*mode))?;
             }
             Op::Close { slot } => drop(self.held.remove(slot).ok_or(Errno::BADF)?),
-            Op::Remount => unreachable!("the owner of the mount does this"),
+            Op::Remount | Op::Rotate => unreachable!("the owner of the mount does this"),
         }
         Ok(Outcome::Done)
     }

@@ -20,6 +20,16 @@ pub fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The same for a union that can rename lower directories: more of that, and
+/// rotations.
+pub fn ops_with_redirects() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        14 => ops(),
+        5 => moving(),
+        2 => Just(Op::Rotate),
+    ]
+}
+
 fn making() -> impl Strategy<Value = Op> {
     let objects = prop_oneof![
         4 => Just(Object::Dir),

@@ -1,7 +1,10 @@
 //! `renameat2`.
 
 use super::*;
-use crate::spec::op::Rename;
+
+/// Bytes of the longest absolute redirect: `ovl_redirect_max` in
+/// `fs/overlayfs/dir.c`.
+const REDIRECT_MAX: usize = 256;
 
 impl Model {
     pub(super) fn rename(&mut self, from: &Place, to: &Place, how: Rename) -> Result<Outcome> {
@@ -32,6 +35,9 @@ impl Model {
             (Rename::Exchange, Some(target)) => {
                 self.need_movable(moved)?;
                 self.need_movable(target)?;
+                self.copy_up_in_vain([moved, target]);
+                self.need_short_redirect(moved, from_dir, to_dir)?;
+                self.need_short_redirect(target, from_dir, to_dir)?;
                 self.copy_up(moved);
                 self.copy_up(target);
                 self.set_entry(from_dir, &from.name, target);
@@ -39,10 +45,13 @@ impl Model {
             (Rename::Replace | Rename::NoReplace | Rename::Exchange, _) => {
                 self.need_same_sort(moved, target)?;
                 self.need_movable(moved)?;
-                if target.is_some_and(|key| self.entries(key).is_ok_and(|all| !all.is_empty())) {
+                let is_full = |key: &Key| self.entries(*key).is_ok_and(|all| !all.is_empty());
+                if target.as_ref().is_some_and(is_full) {
                     self.touch_in_vain([from_dir, to_dir]);
                     return Err(Errno::NOTEMPTY);
                 }
+                self.copy_up_in_vain([moved, to_dir]);
+                self.need_short_redirect(moved, from_dir, to_dir)?;
                 self.copy_up(moved);
                 self.copy_up(to_dir);
                 if let Some(target) = target {
@@ -97,12 +106,53 @@ impl Model {
         }
     }
 
+    /// Whether the kernel fails this rename onto a directory only when all is
+    /// prepared: it leaves it to the filesystem below to say that a directory
+    /// which never held whiteouts is not empty, and has cleared an empty one
+    /// by the time that the redirect turns out to be too long.
+    pub(super) fn fails_late(&self, from: &Place, to: &Place) -> bool {
+        let (Ok(moved), Ok(target)) = (self.walk(&from.path()), self.walk(&to.path())) else {
+            return false;
+        };
+        let too_long = from.parent != to.parent && self.redirect_length(moved) > REDIRECT_MAX;
+        let is_full = self.entries(target).is_ok_and(|all| !all.is_empty());
+        self.kind(target).is_dir()
+            && self.objects[moved].lowers > 0
+            && (too_long || is_full && self.objects[target].lowers == 0)
+    }
+
+    /// The kernel copies up before it makes the redirect that may be too long.
+    fn copy_up_in_vain(&mut self, keys: [Key; 2]) {
+        if self.rules == Rules::Kernel {
+            keys.into_iter().for_each(|key| self.copy_up(key));
+        }
+    }
+
     /// Lower directories stay where they are: without a redirect there is no
     /// way to say that they moved.
     fn need_movable(&self, key: Key) -> Result<()> {
-        if self.objects[key].lowers > 0 {
+        match (self.config.redirect_dir, self.objects[key].lowers) {
+            (RedirectDir::Off, 1..) => Err(Errno::XDEV),
+            (RedirectDir::Off, 0) | (RedirectDir::On, _) => Ok(()),
+        }
+    }
+
+    /// In its own directory a directory is found by its old name. Elsewhere it
+    /// needs the whole path, and there is a limit to that.
+    ///
+    /// It does not matter how often the directory was moved before: the path
+    /// is always that of its lower part.
+    fn need_short_redirect(&self, moved: Key, from_dir: Key, to_dir: Key) -> Result<()> {
+        if from_dir != to_dir && self.redirect_length(moved) > REDIRECT_MAX {
             return Err(Errno::XDEV);
         }
         Ok(())
+    }
+
+    /// Bytes of the absolute redirect that a directory needs; 0 if it has no
+    /// lower part.
+    fn redirect_length(&self, moved: Key) -> usize {
+        let names = self.objects[moved].origin.iter().flat_map(|path| &path.0);
+        names.map(|name| 1 + name.as_bytes().len()).sum()
     }
 }

@@ -18,6 +18,9 @@ use crate::{load, materialize};
 pub trait Storages: fmt::Debug + Send + Sync {
     /// The stack as it is mounted, each time anew.
     fn stack(&self) -> Stack;
+    /// Puts an empty layer on top, to be written; does nothing if the stack is
+    /// read-only.
+    fn rotate(&mut self);
     /// See [`Subject::stored`](crate::Subject::stored).
     fn stored(&self) -> Vec<Dir<Stored>>;
     /// See [`Subject::litter`](crate::Subject::litter).
@@ -25,6 +28,12 @@ pub trait Storages: fmt::Debug + Send + Sync {
 }
 
 impl<S: Storages> Storages for Arc<S> {
+    /// Only where nobody shares them.
+    fn rotate(&mut self) {
+        let storages = Arc::get_mut(self).expect("storages that are shared do not rotate");
+        storages.rotate();
+    }
+
     fn stack(&self) -> Stack {
         S::stack(self)
     }
@@ -44,6 +53,10 @@ pub(super) struct Elsewhere;
 
 impl Storages for Elsewhere {
     fn stack(&self) -> Stack {
+        unreachable!("only the first process on a mount remounts")
+    }
+
+    fn rotate(&mut self) {
         unreachable!("only the first process on a mount remounts")
     }
 
@@ -88,6 +101,16 @@ impl Storages for InMemory {
         layers.fold(stack, |stack, layer| stack.lower(layer))
     }
 
+    fn rotate(&mut self) {
+        if let (true, Some(below)) = (self.writable, self.layers.first()) {
+            let below = load::from_storage(&*Storage::root(&**below), 1);
+            let storage = MemStorage::new();
+            let root = WritableStorage::root(&*storage);
+            materialize::in_storage(&*root, &materialize::empty(below));
+            self.layers.insert(0, storage);
+        }
+    }
+
     fn stored(&self) -> Vec<Dir<Stored>> {
         let layers = self.layers.iter().enumerate();
         layers
@@ -105,7 +128,6 @@ impl Storages for InMemory {
 #[derive(Debug)]
 pub struct OnDirectories {
     scratch: Scratch,
-    layers: usize,
     writable: bool,
 }
 
@@ -114,7 +136,6 @@ impl OnDirectories {
     pub fn new(layers: &[Dir<Stored>], writable: bool) -> OnDirectories {
         OnDirectories {
             scratch: Scratch::new(layers),
-            layers: layers.len(),
             writable,
         }
     }
@@ -127,8 +148,14 @@ impl OnDirectories {
 
 impl Storages for OnDirectories {
     fn stack(&self) -> Stack {
-        let lowers = usize::from(self.writable)..self.layers;
+        let lowers = usize::from(self.writable)..self.scratch.layers();
         stack_in(self.scratch.path(), self.writable, lowers)
+    }
+
+    fn rotate(&mut self) {
+        if self.writable {
+            self.scratch.rotate();
+        }
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
