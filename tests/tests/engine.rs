@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
-use overlay_core::union::{Entry, Inode};
+use overlay_core::union::{Entry, Inode, Options, RedirectDir};
 use overlay_core::{Errno, Name, SetAttr, Stack, Union};
 use overlay_tests::conformance::root_or_skip;
 use tempfile::TempDir;
@@ -39,6 +39,10 @@ impl Home {
     }
 
     fn open(&self) -> UnionFs {
+        self.open_with(Options::default())
+    }
+
+    fn open_with(&self, options: Options) -> UnionFs {
         let descriptors = Descriptors::new(64);
         let upper = DirUpper::open(&self.at("upper"), &self.at("work"), &descriptors).unwrap();
         let mut stack = Stack::new().upper(upper);
@@ -46,7 +50,7 @@ impl Home {
             let lower = DirStorage::open(&self.at(&index.to_string()), &descriptors);
             stack = stack.lower(lower.unwrap());
         }
-        UnionFs::new(stack).unwrap()
+        UnionFs::from_union(Union::with_options(stack, options).unwrap())
     }
 }
 
@@ -157,7 +161,12 @@ fn an_entry_that_cannot_be_looked_up_does_not_keep_the_others_from_being_listed(
         "trusted.overlay.redirect",
         b"elsewhere",
     );
-    let fs = home.open();
+    let fs = home.open_with(Options {
+        redirect_dir: RedirectDir::NoFollow,
+        ..Options::default()
+    });
+    let refused = fs.metadata("d").unwrap_err();
+    assert_eq!(refused.errno(), Errno::PERM);
     let mut names: Vec<_> = fs
         .read_dir("/")
         .unwrap()

@@ -55,7 +55,6 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
     let options = Options {
         redirect_dir: redirect_dir(plan.redirect_dir, opened.stack())?,
         recover: Recover::WhenAsked,
-        ..Options::default()
     };
     let union = Union::with_options(opened.stack().clone(), options)
         .map_err(|error| format!("the layers cannot be put together ({error}): check them"))?;
