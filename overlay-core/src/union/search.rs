@@ -114,13 +114,14 @@ impl Union {
         if merges && dialect.opacity(node)? == Opacity::Opaque {
             return Ok((None, true));
         }
-        // What an opaque directory points to is hidden by it.
-        match self.redirect_of(dialect, node)? {
+        match dialect.redirect(node)? {
+            Some(Redirect::Sibling(_)) if !merges => Ok((None, true)),
+            // What an opaque directory points to is hidden by it.
             Some(Redirect::Path(_)) if !merges && dialect.opacity(node)? == Opacity::Opaque => {
                 Ok((None, true))
             }
-            Some(Redirect::Path(path)) => Ok((Some(Redirect::Path(path)), false)),
-            redirect => Ok((redirect, !merges)),
+            None => Ok((None, !merges)),
+            Some(redirect) => Ok((Some(self.follow(redirect)?), false)),
         }
     }
 
@@ -224,7 +225,10 @@ impl Union {
             probe.ends |= opacity == Opacity::Opaque;
             let redirect = match bottom || opacity == Opacity::Opaque {
                 true => None,
-                false => self.redirect_of(dialect, &*node)?,
+                false => dialect
+                    .redirect(&*node)?
+                    .map(|redirect| self.follow(redirect))
+                    .transpose()?,
             };
             if matches!(redirect, Some(Redirect::Path(_))) {
                 probe.from_roots = true;
@@ -258,21 +262,13 @@ impl Union {
             && dialect.opacity(parent.node())? == Opacity::HoldsFileWhiteouts)
     }
 
-    /// Where a directory says that its lower part lies; `EPERM` if that is
-    /// not to be followed.
-    pub(super) fn redirect_of(
-        &self,
-        dialect: Dialect,
-        node: &dyn Node,
-    ) -> Result<Option<Redirect>> {
-        let redirect = dialect.redirect(node)?;
-        match (redirect, self.options.redirect_dir) {
-            (Some(_), RedirectDir::NoFollow) => Err(Error::NotPermitted(
+    /// A redirect that counts; `EPERM` if none is to be followed.
+    fn follow(&self, redirect: Redirect) -> Result<Redirect> {
+        match self.options.redirect_dir {
+            RedirectDir::On | RedirectDir::Follow => Ok(redirect),
+            RedirectDir::NoFollow => Err(Error::NotPermitted(
                 "redirects are not followed (redirect_dir=nofollow)",
             )),
-            (redirect, RedirectDir::On | RedirectDir::Follow | RedirectDir::NoFollow) => {
-                Ok(redirect)
-            }
         }
     }
 }

@@ -149,7 +149,7 @@ pub enum SetupError {
     },
     /// Another union of ours writes there.
     #[error(
-        "upper layer {upper:?} or its work directory {work:?} is in use by another mount: unmount that first"
+        "upper layer {upper:?} or its work directory {work:?} is in use by another mount: unmount that first, and close what is still open in it"
     )]
     InUse {
         /// The upper layer.
