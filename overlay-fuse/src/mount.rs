@@ -174,7 +174,7 @@ impl MountHandle {
             return Ok(());
         };
         match session.join() {
-            Ok(result) => result.map_err(MountError::Session),
+            Ok(result) => ended(result),
             // Requests do not panic (see `answer`), so fuser itself did.
             Err(_) => Err(MountError::Session(io::Error::other(
                 "the thread that serves the mount has failed",
@@ -200,10 +200,32 @@ impl Drop for MountHandle {
     }
 }
 
+/// How serving ended. The kernel says `ENODEV` once the mount is gone, which
+/// fuser takes for the end, but `ECONNABORTED` to a thread that was just taking
+/// a request out of the queue (`fuse_dev_do_read` in `fs/fuse/dev.c`).
+fn ended(result: io::Result<()>) -> Result<(), MountError> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+        result => result.map_err(MountError::Session),
+    }
+}
+
 /// Finds out whether this process could mount at all, without doing it.
 ///
 /// Fails where `/dev/fuse` is missing, or where an ordinary user has no
 /// `fusermount3`.
 pub fn check_fuse() -> Result<(), MountError> {
     device::check()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regression_a_request_under_way_at_the_end_is_no_failure() {
+        let errno = |errno: rustix::io::Errno| Err(io::Error::from(errno));
+        assert!(ended(errno(rustix::io::Errno::CONNABORTED)).is_ok());
+        assert!(ended(errno(rustix::io::Errno::IO)).is_err());
+    }
 }
