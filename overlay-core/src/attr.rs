@@ -172,6 +172,17 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
 }
 
+impl SetAttr {
+    /// Gives an object the access and modification times of another.
+    pub fn times_of(attr: &Attr) -> SetAttr {
+        SetAttr {
+            atime: Some(SetTime::To(attr.atime)),
+            mtime: Some(SetTime::To(attr.mtime)),
+            ..SetAttr::default()
+        }
+    }
+}
+
 /// What `statfs(2)` shows; counts are in units of `frsize` bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StatFs {

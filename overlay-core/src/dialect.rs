@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::attr::Attr;
 use crate::error::Result;
 use crate::layer::{New, Node};
+use crate::name::Name;
 
 pub mod overlay;
 mod redirect;
@@ -41,7 +42,7 @@ pub enum Opacity {
 
 impl Dialect {
     /// Whether an object with these attributes is a whiteout by itself.
-    pub fn is_whiteout(self, attr: &Attr) -> bool {
+    fn is_whiteout(self, attr: &Attr) -> bool {
         match self {
             Dialect::Overlay(_) => overlay::is_whiteout(attr),
         }
@@ -50,16 +51,44 @@ impl Dialect {
     /// Whether an object of these attributes would be a whiteout if it
     /// carried the mark; only asked in a directory that
     /// [`Opacity::HoldsFileWhiteouts`].
-    pub fn may_be_file_whiteout(self, attr: &Attr) -> bool {
+    fn may_be_file_whiteout(self, attr: &Attr) -> bool {
         match self {
             Dialect::Overlay(_) => overlay::may_be_file_whiteout(attr),
         }
     }
 
     /// Whether this regular file carries the mark of a whiteout.
-    pub fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
+    fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
         match self {
             Dialect::Overlay(namespace) => namespace.is_file_whiteout(node),
+        }
+    }
+
+    /// Whether an object hides its name; `file_whiteouts` says whether its
+    /// directory [`Opacity::HoldsFileWhiteouts`].
+    pub fn hides(self, node: &dyn Node, attr: &Attr, file_whiteouts: bool) -> Result<bool> {
+        Ok(self.is_whiteout(attr)
+            || file_whiteouts && self.may_be_file_whiteout(attr) && self.is_file_whiteout(node)?)
+    }
+
+    /// The same for the entry `name` of `directory`, which is looked up only
+    /// if its attributes leave the question open.
+    pub fn entry_hides(
+        self,
+        directory: &dyn Node,
+        name: &Name,
+        attr: &Attr,
+        file_whiteouts: bool,
+    ) -> Result<bool> {
+        if self.is_whiteout(attr) {
+            return Ok(true);
+        }
+        if !file_whiteouts || !self.may_be_file_whiteout(attr) {
+            return Ok(false);
+        }
+        match directory.lookup(name)? {
+            Some(found) => self.is_file_whiteout(&*found.node),
+            None => Ok(false),
         }
     }
 

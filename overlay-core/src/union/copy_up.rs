@@ -16,7 +16,7 @@ use super::copy_data::copy_data;
 use super::inode::Inode;
 use super::locks::{CopyUpGuard, DirWrite};
 use super::table::ObjectId;
-use crate::attr::{Attr, FileKind, SetAttr, SetTime};
+use crate::attr::{FileKind, SetAttr};
 use crate::error::{Errno, Error, Result};
 use crate::layer::{
     Access, New, NewKind, Node, RenameMode, SetXattr, Staged, SyncWhat, WritableNode,
@@ -148,9 +148,7 @@ impl Union {
         self.copy_xattrs(target, lower, &**copy)?;
         copy.set_attr(&SetAttr {
             mode: (attr.kind != FileKind::Symlink).then_some(attr.mode),
-            atime: Some(SetTime::To(attr.atime)),
-            mtime: Some(SetTime::To(attr.mtime)),
-            ..SetAttr::default()
+            ..SetAttr::times_of(&attr)
         })?;
         match &file {
             // Last: it changes the time, and perhaps the mode.
@@ -216,7 +214,7 @@ impl Union {
             self.table.forget_split(&link.parent, &link.name);
             // Making the copy is no change of the directory that anybody saw.
             // The copy is visible: only a time is wrong if this fails.
-            if let Err(error) = restore_times(&**parent, &before) {
+            if let Err(error) = parent.set_attr(&SetAttr::times_of(&before)) {
                 tracing::warn!(%error, "a copy-up shows in the times of its directory");
             }
             drop(held);
@@ -237,15 +235,6 @@ impl Union {
             .set(node)
             .map_err(|_| Error::Damaged("an inode was copied up twice"))
     }
-}
-
-/// Gives a directory the times back that it had before a copy-up in it.
-fn restore_times(directory: &dyn WritableNode, before: &Attr) -> Result<()> {
-    directory.set_attr(&SetAttr {
-        atime: Some(SetTime::To(before.atime)),
-        mtime: Some(SetTime::To(before.mtime)),
-        ..SetAttr::default()
-    })
 }
 
 /// Attributes that decide who may do what: never left behind.

@@ -182,8 +182,7 @@ fn inherit(
     }
     // Opaque from the first moment wherever anything could lie below: what
     // was removed must not come back inside it.
-    let merges = parent.directory().is_some_and(|d| !d.lowers.is_empty());
-    if is_dir && merges {
+    if is_dir && parent.lower().is_some() {
         let (name, value) = target.dialect.opaque_mark();
         heritage.xattrs.push((name, value.to_vec()));
     }

@@ -66,17 +66,11 @@ impl Union {
         let Some(attr) = node.attr_of(name)? else {
             return Ok(Written::Nothing);
         };
-        if target.dialect.is_whiteout(&attr) {
-            return Ok(Written::Whiteout);
+        let marked = self.may_hold_marked_files(target.dialect, &**node)?;
+        match target.dialect.entry_hides(&**node, name, &attr, marked)? {
+            true => Ok(Written::Whiteout),
+            false => Ok(Written::Object),
         }
-        if self.writable_file_whiteouts
-            && target.dialect.may_be_file_whiteout(&attr)
-            && let Some(found) = node.lookup(name)?
-            && self.is_marked_file(target.dialect, parent, &*found.node, &attr)?
-        {
-            return Ok(Written::Whiteout);
-        }
-        Ok(Written::Object)
     }
 
     /// Whether `name` would show something if the writable branch stored
@@ -94,13 +88,7 @@ impl Union {
                 continue;
             };
             let dialect = self.dialect_of(lower);
-            let mut hides = dialect.is_whiteout(&attr);
-            if lower.file_whiteouts
-                && dialect.may_be_file_whiteout(&attr)
-                && let Some(found) = lower.node.lookup(name)?
-            {
-                hides |= dialect.is_file_whiteout(&*found.node)?;
-            }
+            let hides = dialect.entry_hides(&*lower.node, name, &attr, lower.file_whiteouts)?;
             return Ok(!hides);
         }
         Ok(false)

@@ -16,8 +16,8 @@ use super::Union;
 use super::inode::{Directory, Inode, LowerDir};
 use super::locks::{DirHeld, DirRead};
 use super::table::{ObjectId, ROOT};
-use crate::attr::{Attr, FileKind};
-use crate::dialect::{Dialect, Opacity};
+use crate::attr::FileKind;
+use crate::dialect::Dialect;
 use crate::error::{Error, Result};
 use crate::layer::Node;
 use crate::name::{Name, NameBuf};
@@ -232,8 +232,7 @@ impl Union {
     fn parts<'a>(&self, inode: &'a Inode, directory: &'a Directory) -> Result<Vec<Part<'a>>> {
         let mut parts = Vec::with_capacity(directory.lowers.len() + 1);
         if let (Some(target), Some(node)) = (&self.target, inode.writable.get()) {
-            let marked = self.writable_file_whiteouts
-                && target.dialect.opacity(&**node)? == Opacity::HoldsFileWhiteouts;
+            let marked = self.may_hold_marked_files(target.dialect, &**node)?;
             parts.push(Part {
                 node: &**node,
                 dialect: target.dialect,
@@ -273,7 +272,11 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
         let (kind, hides) = match kind {
             Some(kind) if !needs_attr(part, kind) => (kind, false),
             Some(_) | None => match part.node.attr_of(&name)? {
-                Some(attr) => (attr.kind, hides(part, &name, &attr)?),
+                Some(attr) => {
+                    let marked = part.file_whiteouts;
+                    let hides = part.dialect.entry_hides(part.node, &name, &attr, marked)?;
+                    (attr.kind, hides)
+                }
                 // Gone since it was listed: only a writer beside us does that.
                 None => continue,
             },
@@ -299,18 +302,5 @@ fn needs_attr(part: &Part<'_>, kind: FileKind) -> bool {
         | FileKind::Fifo
         | FileKind::Socket
         | FileKind::BlockDevice => false,
-    }
-}
-
-fn hides(part: &Part<'_>, name: &Name, attr: &Attr) -> Result<bool> {
-    if part.dialect.is_whiteout(attr) {
-        return Ok(true);
-    }
-    if !part.file_whiteouts || !part.dialect.may_be_file_whiteout(attr) {
-        return Ok(false);
-    }
-    match part.node.lookup(name)? {
-        Some(found) => part.dialect.is_file_whiteout(&*found.node),
-        None => Ok(false),
     }
 }

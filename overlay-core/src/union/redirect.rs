@@ -28,13 +28,10 @@ pub(super) enum Reach {
 impl Union {
     /// `EXDEV` for a directory with lower content where none is to be made.
     pub(super) fn refuse_merged(&self, inode: &Inode) -> Result<()> {
-        let Some(directory) = inode.directory() else {
-            return Ok(());
-        };
+        let merged = inode.kind().is_dir() && inode.lower().is_some();
         match self.options.redirect_dir {
-            RedirectDir::On => Ok(()),
-            RedirectDir::Follow | RedirectDir::NoFollow if directory.lowers.is_empty() => Ok(()),
-            RedirectDir::Follow | RedirectDir::NoFollow => Err(Error::CrossDevice),
+            RedirectDir::Follow | RedirectDir::NoFollow if merged => Err(Error::CrossDevice),
+            RedirectDir::On | RedirectDir::Follow | RedirectDir::NoFollow => Ok(()),
         }
     }
 
@@ -42,13 +39,8 @@ impl Union {
     /// anything is copied up for the move.
     pub(super) fn check_reach(&self, moving: &Arc<Inode>, name: &Name, reach: Reach) -> Result<()> {
         match moving.directory() {
-            Some(directory) if !directory.lowers.is_empty() => {
-                match next_redirect(moving, directory, name, reach) {
-                    Some(redirect) => redirect.to_value().map(drop).ok_or(Error::CrossDevice),
-                    None => Ok(()),
-                }
-            }
-            Some(_) | None => Ok(()),
+            Some(directory) => next_redirect(moving, directory, name, reach).map(drop),
+            None => Ok(()),
         }
     }
 
@@ -67,37 +59,41 @@ impl Union {
         };
         let node = moving.writable.get().ok_or(Error::Stale)?;
         if directory.lowers.is_empty() {
-            let merges = to.directory().is_some_and(|to| !to.lowers.is_empty());
-            if !merges {
+            if to.lower().is_none() {
                 return Ok(());
             }
             // Or it would merge with what lies below its new name.
             let (name, value) = target.dialect.opaque_mark();
             return node.set_xattr(name, value, SetXattr::Any);
         }
-        let Some(redirect) = next_redirect(moving, directory, name, reach) else {
+        let Some((redirect, value)) = next_redirect(moving, directory, name, reach)? else {
             return Ok(());
         };
-        let value = redirect.to_value().ok_or(Error::CrossDevice)?;
         node.set_xattr(target.dialect.redirect_mark(), &value, SetXattr::Any)?;
         *directory.redirect.lock() = Some(redirect);
         Ok(())
     }
 }
 
-/// The redirect that a merged directory needs; `None` if it has it.
+/// The redirect that a directory needs for a move, with its stored form;
+/// `None` if it has it, or has no lower part. `EXDEV` if it would be too long.
 fn next_redirect(
     moving: &Arc<Inode>,
     directory: &Directory,
     name: &Name,
     reach: Reach,
-) -> Option<Redirect> {
-    let now = directory.redirect.lock().clone();
-    match (now, reach) {
-        (Some(Redirect::Path(_)), _) | (Some(_), Reach::SameParent) => None,
-        (None, Reach::SameParent) => Some(Redirect::Sibling(name.to_owned())),
-        (_, Reach::AnotherParent) => Some(Redirect::Path(lower_path(moving))),
+) -> Result<Option<(Redirect, Vec<u8>)>> {
+    if directory.lowers.is_empty() {
+        return Ok(None);
     }
+    let now = directory.redirect.lock().clone();
+    let next = match (now, reach) {
+        (Some(Redirect::Path(_)), _) | (Some(_), Reach::SameParent) => return Ok(None),
+        (None, Reach::SameParent) => Redirect::Sibling(name.to_owned()),
+        (_, Reach::AnotherParent) => Redirect::Path(lower_path(moving)),
+    };
+    let value = next.to_value().ok_or(Error::CrossDevice)?;
+    Ok(Some((next, value)))
 }
 
 /// The way from the roots of the branches below to the lower part of a

@@ -17,7 +17,7 @@ use super::locks::{DirWrite, TopologyGuard};
 use super::lookup::Written;
 use super::redirect::Reach;
 use super::{Entry, Union};
-use crate::attr::{Owner, SetAttr, SetTime};
+use crate::attr::{Owner, SetAttr};
 use crate::error::{Error, Result};
 use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
 use crate::name::Name;
@@ -38,8 +38,8 @@ impl Union {
     ///
     /// Errors: `ENOENT`, `EEXIST` with [`RenameMode::NoReplace`], `EISDIR`,
     /// `ENOTDIR`, `ENOTEMPTY`, `EINVAL` for a directory into itself and for
-    /// [`RenameMode::Whiteout`], `EXDEV` for a directory with lower content,
-    /// `EROFS`.
+    /// [`RenameMode::Whiteout`], `EROFS`; `EXDEV` for a directory with lower
+    /// content where no redirect can be made.
     pub fn rename(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode) -> Result<()> {
         if mode == RenameMode::Whiteout {
             return Err(Error::Invalid("a whiteout is not for users to make"));
@@ -246,9 +246,7 @@ impl Union {
         staged.node().set_attr(&SetAttr {
             // Again: an access ACL among the attributes changes it.
             mode: Some(attr.mode),
-            atime: Some(SetTime::To(attr.atime)),
-            mtime: Some(SetTime::To(attr.mtime)),
-            ..SetAttr::default()
+            ..SetAttr::times_of(&attr)
         })?;
         let (empty, old) = staged.swap(dir, name, old)?;
         Ok(Swapped { empty, old })

@@ -70,14 +70,13 @@ impl Union {
     pub(super) fn search(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<View>> {
         let directory = parent.directory().ok_or(Error::NotDirectory)?;
         let mut view = None;
-        if let (Some(target), Some(node)) = (&self.target, parent.writable.get())
-            && let Some(Found { node, attr }) = node.lookup_writable(name)?
+        if let (Some(target), Some(parent_node)) = (&self.target, parent.writable.get())
+            && let Some(Found { node, attr }) = parent_node.lookup_writable(name)?
         {
             // File whiteouts are for writers that cannot make devices: where
             // one was left by such a writer, it counts.
-            if target.dialect.is_whiteout(&attr)
-                || self.is_marked_file(target.dialect, parent, &*node, &attr)?
-            {
+            let marked = self.may_hold_marked_files(target.dialect, &**parent_node)?;
+            if target.dialect.hides(&*node, &attr, marked)? {
                 return Ok(None);
             }
             let (redirect, ends) = self.marks(target.dialect, &*node, &attr, directory)?;
@@ -199,11 +198,7 @@ impl Union {
             let Some(Found { node, attr }) = here.lookup(name)? else {
                 return Ok(probe);
             };
-            if dialect.is_whiteout(&attr)
-                || probe.file_whiteouts
-                    && dialect.may_be_file_whiteout(&attr)
-                    && dialect.is_file_whiteout(&*node)?
-            {
+            if dialect.hides(&*node, &attr, probe.file_whiteouts)? {
                 probe.ends = true;
                 return Ok(probe);
             }
@@ -248,18 +243,14 @@ impl Union {
         Ok(probe)
     }
 
-    /// Whether a marked file hides its name on the writable branch.
-    pub(super) fn is_marked_file(
+    /// Whether a directory of the writable branch may hold file whiteouts.
+    pub(super) fn may_hold_marked_files(
         &self,
         dialect: Dialect,
-        parent: &Inode,
-        node: &dyn Node,
-        attr: &Attr,
+        directory: &dyn Node,
     ) -> Result<bool> {
         Ok(self.writable_file_whiteouts
-            && dialect.may_be_file_whiteout(attr)
-            && dialect.is_file_whiteout(node)?
-            && dialect.opacity(parent.node())? == Opacity::HoldsFileWhiteouts)
+            && dialect.opacity(directory)? == Opacity::HoldsFileWhiteouts)
     }
 
     /// A redirect that counts; `EPERM` if none is to be followed.
