@@ -118,7 +118,9 @@ impl Union {
             let copied_up = || Stored::Dir(Dir::new(0, []));
             dir = match dir.entries.entry(parent.clone()).or_insert_with(copied_up) {
                 Stored::Dir(dir) => dir,
-                Stored::Leaf(_) | Stored::Whiteout => unreachable!("a directory is seen here"),
+                Stored::Leaf(_) | Stored::Metacopy(_) | Stored::Whiteout => {
+                    unreachable!("a directory is seen here")
+                }
             };
         }
         match entry {

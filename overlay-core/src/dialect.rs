@@ -1,18 +1,27 @@
 //! How marks (whiteouts, opaque directories) are encoded on a branch.
 //!
-//! The engine asks these questions and never looks at device numbers or
-//! attribute names itself, so another encoding is another module here.
+//! The engine asks these questions and never looks at device numbers, names
+//! of attributes or prefixes of names itself, so another encoding is another
+//! module here.
 
 use std::borrow::Cow;
 
-use crate::attr::Attr;
+use crate::attr::{Attr, FileKind};
 use crate::error::Result;
 use crate::layer::{New, Node};
 use crate::name::Name;
 
+mod containers;
+mod entry;
+mod marks;
+mod names;
+pub mod origin;
 pub mod overlay;
 mod redirect;
 
+pub use entry::Says;
+pub use marks::{Marks, is_metacopy_value};
+pub use names::Meaning;
 pub use overlay::Namespace;
 pub use redirect::{REDIRECT_MAX, Redirect};
 
@@ -21,6 +30,11 @@ pub use redirect::{REDIRECT_MAX, Redirect};
 pub enum Dialect {
     /// OverlayFS: character device 0:0 and attributes in this namespace.
     Overlay(Namespace),
+    /// What container tools and fuse-overlayfs leave: `.wh.NAME` beside NAME
+    /// is a whiteout, `.wh..wh..opq` makes its directory opaque, and all marks
+    /// of OverlayFS with attributes in this namespace count too. What is
+    /// written are OverlayFS' marks.
+    Containers(Namespace),
 }
 
 impl Default for Dialect {
@@ -30,9 +44,10 @@ impl Default for Dialect {
 }
 
 /// What a directory says about the branches below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Opacity {
     /// It merges with what lies below.
+    #[default]
     Transparent,
     /// It hides what lies below.
     Opaque,
@@ -40,28 +55,67 @@ pub enum Opacity {
     HoldsFileWhiteouts,
 }
 
+/// What hides a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhiteoutForm {
+    /// Character device 0:0.
+    Device,
+    /// An empty regular file with a mark, in a directory that
+    /// [`Opacity::HoldsFileWhiteouts`] on a branch whose root says the same.
+    MarkedFile,
+}
+
+/// All that a directory says about the branches below it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DirectoryMarks {
+    /// Whether they have a say.
+    pub opacity: Opacity,
+    /// Where in them its lower part lies, if not under its own name; of an
+    /// opaque directory `None`.
+    pub redirect: Option<Redirect>,
+}
+
+impl From<Opacity> for DirectoryMarks {
+    fn from(opacity: Opacity) -> DirectoryMarks {
+        DirectoryMarks {
+            opacity,
+            redirect: None,
+        }
+    }
+}
+
 impl Dialect {
+    /// The namespace of the attributes that are written, and read as
+    /// OverlayFS' own.
+    pub fn namespace(self) -> Namespace {
+        match self {
+            Dialect::Overlay(namespace) | Dialect::Containers(namespace) => namespace,
+        }
+    }
+
+    /// What the names of the dialect's own attributes begin with.
+    fn prefixes(self) -> &'static [&'static [u8]] {
+        match self {
+            Dialect::Overlay(namespace) => namespace.prefixes(),
+            Dialect::Containers(_) => &containers::PREFIXES,
+        }
+    }
+
     /// Whether an object with these attributes is a whiteout by itself.
     fn is_whiteout(self, attr: &Attr) -> bool {
-        match self {
-            Dialect::Overlay(_) => overlay::is_whiteout(attr),
-        }
+        overlay::is_whiteout(attr)
     }
 
     /// Whether an object of these attributes would be a whiteout if it
     /// carried the mark; only asked in a directory that
     /// [`Opacity::HoldsFileWhiteouts`].
-    fn may_be_file_whiteout(self, attr: &Attr) -> bool {
-        match self {
-            Dialect::Overlay(_) => overlay::may_be_file_whiteout(attr),
-        }
+    pub fn may_be_file_whiteout(self, attr: &Attr) -> bool {
+        overlay::may_be_file_whiteout(attr)
     }
 
     /// Whether this regular file carries the mark of a whiteout.
     fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
-        match self {
-            Dialect::Overlay(namespace) => namespace.is_file_whiteout(node),
-        }
+        self.namespace().is_file_whiteout(node)
     }
 
     /// Whether an object hides its name; `file_whiteouts` says whether its
@@ -96,42 +150,126 @@ impl Dialect {
     pub fn opacity(self, node: &dyn Node) -> Result<Opacity> {
         match self {
             Dialect::Overlay(namespace) => namespace.opacity(node),
+            Dialect::Containers(namespace) => containers::opacity(namespace, node, |_| true),
         }
+    }
+
+    /// What the directory `node` says about the branches below, and where. Asks
+    /// for the names of its attributes first: most directories have none.
+    pub fn directory_marks(self, node: &dyn Node) -> Result<DirectoryMarks> {
+        let names = node.xattr_names()?;
+        let has = |mark: &[u8]| names.iter().any(|name| name == mark);
+        let opacity = match self {
+            Dialect::Overlay(namespace) if has(namespace.opaque_mark().0) => {
+                namespace.opacity(node)?
+            }
+            Dialect::Overlay(_) => Opacity::Transparent,
+            Dialect::Containers(namespace) => containers::opacity(namespace, node, has)?,
+        };
+        match opacity {
+            Opacity::Transparent | Opacity::HoldsFileWhiteouts if has(self.redirect_mark()) => {
+                let redirect = self.redirect(node)?;
+                Ok(DirectoryMarks { opacity, redirect })
+            }
+            Opacity::Transparent | Opacity::HoldsFileWhiteouts | Opacity::Opaque => {
+                Ok(DirectoryMarks::from(opacity))
+            }
+        }
+    }
+
+    /// The same for the root of a branch. OverlayFS looks for no mark there
+    /// that hides: roots merge (`ovl_get_root` in `fs/overlayfs/super.c`).
+    pub fn root_opacity(self, root: &dyn Node) -> Result<Opacity> {
+        Ok(match (self, self.opacity(root)?) {
+            (Dialect::Overlay(_), Opacity::Opaque) => Opacity::Transparent,
+            (Dialect::Overlay(_) | Dialect::Containers(_), opacity) => opacity,
+        })
     }
 
     /// Where a renamed directory says that its lower part lies.
     pub fn redirect(self, node: &dyn Node) -> Result<Option<Redirect>> {
-        match self {
-            Dialect::Overlay(namespace) => namespace.redirect(node),
-        }
+        self.namespace().redirect(node)
     }
 
     /// The name of the attribute that holds a redirect.
     pub fn redirect_mark(self) -> &'static [u8] {
-        match self {
-            Dialect::Overlay(namespace) => namespace.redirect_mark(),
-        }
+        self.namespace().redirect_mark()
     }
 
     /// Whether a file's data lies on a branch below (`metacopy`).
     pub fn lacks_data(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
-        match self {
-            Dialect::Overlay(namespace) => namespace.lacks_data(node, attr),
+        self.namespace().lacks_data(node, attr)
+    }
+
+    /// The attribute that says that a file's data lies below: name and value.
+    pub fn metacopy_mark(self) -> (&'static [u8], &'static [u8]) {
+        self.namespace().metacopy_mark()
+    }
+
+    /// What a copy says of the object that it is a copy of; `None` where it
+    /// says nothing.
+    pub fn origin(self, node: &dyn Node) -> Result<Option<origin::Stored>> {
+        self.namespace().origin(node)
+    }
+
+    /// The name of the attribute that holds the origin.
+    pub fn origin_mark(self) -> &'static [u8] {
+        self.namespace().origin_mark()
+    }
+
+    /// Whether an object of this kind can have marks: `user.*` belongs to files
+    /// and directories alone (`xattr(7)`).
+    pub fn takes_marks(self, kind: FileKind) -> bool {
+        match self.namespace() {
+            Namespace::Trusted => true,
+            Namespace::User => matches!(kind, FileKind::Regular | FileKind::Directory),
         }
+    }
+
+    /// Whether a directory may hold copies that have an origin.
+    pub fn is_impure(self, node: &dyn Node) -> Result<bool> {
+        self.namespace().is_impure(node)
+    }
+
+    /// The attribute of a directory that may hold copies that have an origin:
+    /// name and value.
+    pub fn impure_mark(self) -> (&'static [u8], &'static [u8]) {
+        self.namespace().impure_mark()
+    }
+
+    /// The stored link count of an indexed object.
+    pub fn link_count(self, node: &dyn Node) -> Result<Option<origin::LinkCount>> {
+        self.namespace().link_count(node)
+    }
+
+    /// The name of the attribute that holds the link count.
+    pub fn link_count_mark(self) -> &'static [u8] {
+        self.namespace().link_count_mark()
+    }
+
+    /// The name of the attribute by which the index, and the entry of a
+    /// directory in it, point to the upper layer.
+    pub fn upper_mark(self) -> &'static [u8] {
+        self.namespace().upper_mark()
     }
 
     /// The attribute that makes a directory opaque: name and value.
     pub fn opaque_mark(self) -> (&'static [u8], &'static [u8]) {
-        match self {
-            Dialect::Overlay(namespace) => namespace.opaque_mark(),
-        }
+        self.namespace().opaque_mark()
     }
 
     /// The object that hides a name.
-    pub fn whiteout(self) -> New<'static> {
-        match self {
-            Dialect::Overlay(_) => overlay::whiteout(),
+    pub fn whiteout(self, form: WhiteoutForm) -> New<'static> {
+        match form {
+            WhiteoutForm::Device => overlay::whiteout(),
+            WhiteoutForm::MarkedFile => self.namespace().file_whiteout(),
         }
+    }
+
+    /// The attribute of a directory that [`Opacity::HoldsFileWhiteouts`]: name
+    /// and value.
+    pub fn file_whiteouts_mark(self) -> (&'static [u8], &'static [u8]) {
+        self.namespace().file_whiteouts_mark()
     }
 
     /// The name under which the attribute `shown` of the union is stored.
@@ -140,16 +278,12 @@ impl Dialect {
     /// stacked on this one: it reads and writes its marks through us, and
     /// they never mean anything to us. `None`: the escaped name is too long.
     pub fn stored_xattr(self, shown: &[u8]) -> Option<Cow<'_, [u8]>> {
-        match self {
-            Dialect::Overlay(namespace) => namespace.stored_xattr(shown),
-        }
+        overlay::stored_xattr(self.prefixes(), shown)
     }
 
     /// The name that the union shows for a stored attribute; `None` for the
     /// dialect's own.
     pub fn shown_xattr(self, stored: &[u8]) -> Option<Cow<'_, [u8]>> {
-        match self {
-            Dialect::Overlay(namespace) => namespace.shown_xattr(stored),
-        }
+        overlay::shown_xattr(self.prefixes(), stored)
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 pub use rustix::io::Errno;
 
+use crate::name::NameBuf;
+
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -53,9 +55,17 @@ pub enum Error {
     /// `EBUSY`, and what is in use.
     #[error("busy: {0}")]
     Busy(&'static str),
+    /// `EINVAL`: the work area of a writable branch holds `incompat/` and this
+    /// name in it: whoever does not know what that means must keep away.
+    #[error("the work directory has work/incompat/{}", .0.as_bytes().escape_ascii())]
+    Incompatible(NameBuf),
     /// `ESTALE`: the inode is not known, or what it stood for is gone.
     #[error("stale file handle")]
     Stale,
+    /// `ESTALE`: parts of a stack that do not belong together, with an
+    /// explanation.
+    #[error("{0}")]
+    Mismatch(&'static str),
     /// `EIO`: a branch holds something that cannot be, with an explanation.
     #[error("damaged branch: {0}")]
     Damaged(&'static str),
@@ -99,11 +109,11 @@ impl Error {
             Error::CrossDevice => Errno::XDEV,
             Error::NoAttribute => Errno::NODATA,
             Error::NameTooLong => Errno::NAMETOOLONG,
-            Error::Invalid(_) => Errno::INVAL,
+            Error::Invalid(_) | Error::Incompatible(_) => Errno::INVAL,
             Error::NotPermitted(_) => Errno::PERM,
             Error::Unsupported(_) => Errno::OPNOTSUPP,
             Error::Busy(_) => Errno::BUSY,
-            Error::Stale => Errno::STALE,
+            Error::Stale | Error::Mismatch(_) => Errno::STALE,
             Error::Damaged(_) => Errno::IO,
             Error::Errno(errno) | Error::System { errno, .. } => *errno,
         }

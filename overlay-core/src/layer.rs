@@ -4,7 +4,8 @@
 //! Two backends implement these traits: [`dir`] (a directory of the host, by
 //! descriptors, one component at a time) and [`mem`] (in memory, for embedding,
 //! tests and lessons). The conformance suite in the workspace's `tests` holds
-//! both to the words below.
+//! both to the words below. [`owners`] goes around either, where objects have
+//! other owners than the process may give them.
 //!
 //! A **node** is a handle on one object. It stays right when the object is
 //! renamed through [`WritableNode::rename`] (the node is told), and keeps
@@ -20,10 +21,13 @@ use std::sync::Arc;
 
 use crate::attr::{Attr, FileKind, Owner, SetAttr, StatFs};
 use crate::error::Result;
+use crate::handle::FileHandle;
 use crate::name::Name;
 
+mod acl;
 pub mod dir;
 pub mod mem;
+pub mod owners;
 
 pub use crate::how::{RawEntry, RenameMode, SeekTo, SetXattr};
 
@@ -71,6 +75,19 @@ pub trait Node: Any + Debug + Send + Sync {
 
     /// The state of the filesystem below.
     fn stat_fs(&self) -> Result<StatFs>;
+
+    /// Whether this object, whose attributes are `_attr`, may have another
+    /// owner than they say, because its own has no id for this process (see
+    /// `user_namespaces(7)`). Then a copy of it would change hands.
+    fn hides_owner(&self, _attr: &Attr) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// A name of the object that outlives renames and mounts; `None` where
+    /// the branch has no such names, which is the default.
+    fn handle(&self) -> Result<Option<FileHandle>> {
+        Ok(None)
+    }
 }
 
 /// How to open a regular file.
@@ -216,8 +233,17 @@ pub trait OpenFile: Any + Debug + Send + Sync {
     /// Makes the data (and with [`SyncWhat::All`] the attributes) durable.
     fn sync(&self, what: SyncWhat) -> Result<()>;
 
+    /// Fails, once, if data of this file that the kernel had taken could not
+    /// be written to the disk since it was opened or last asked. Writes
+    /// nothing, and waits for nothing.
+    fn written_back(&self) -> Result<()>;
+
     /// The attributes.
     fn attr(&self) -> Result<Attr>;
+
+    /// The value of an extended attribute, as [`Node::xattr`]; also when the
+    /// file has lost its names.
+    fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>>;
 
     /// Copies up to `len` bytes from `from`, in the kernel where both files
     /// lie there; returns how many. Zero means the end of `from`.
@@ -265,6 +291,15 @@ pub struct Capabilities {
 pub trait Storage: Debug + Send + Sync {
     /// The root directory.
     fn root(&self) -> Arc<dyn Node>;
+
+    /// The attributes of the object with this handle, wherever it lies on the
+    /// branch's filesystem. `None` if it is gone, or of another filesystem.
+    ///
+    /// Errors: `EPERM` where the process may not ask (without
+    /// `CAP_DAC_READ_SEARCH`).
+    fn attr_of_handle(&self, _handle: &FileHandle) -> Result<Option<Attr>> {
+        Ok(None)
+    }
 }
 
 /// A tree that can be written, with a work area on the same filesystem where
@@ -297,6 +332,25 @@ pub trait WritableStorage: Debug + Send + Sync {
 
     /// Removes everything that an earlier process left in the work area.
     fn clear_work(&self) -> Result<()>;
+
+    /// The directory of the index, beside the work area and never cleared;
+    /// made if missing. Objects get there by [`Staged::publish`] and
+    /// [`WritableNode::link`].
+    fn index(&self) -> Result<Arc<dyn WritableNode>>;
+
+    /// The directory that holds the work area (as `work`) and the index (as
+    /// `index`, once it was asked for), to be looked after while nothing else
+    /// uses the storage. `None` where there is none.
+    fn workdir(&self) -> Result<Option<Arc<dyn WritableNode>>>;
+
+    /// As [`Storage::attr_of_handle`].
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>>;
+
+    /// Leaves a sign in the work area that nothing here is made durable. It
+    /// stays until a person removes it, and the next one to open the tree for
+    /// writing refuses ([`Error::Incompatible`](crate::Error::Incompatible)).
+    /// Does nothing where nothing outlives the process.
+    fn mark_volatile(&self) -> Result<()>;
 }
 
 /// What becomes of the node when its staged object loses its place.

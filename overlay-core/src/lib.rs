@@ -8,11 +8,12 @@
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | [`name`], [`attr`], [`error`], [`how`] | the words: names are bytes, errors have one errno |
+//! | [`name`], [`attr`], [`error`], [`how`], [`handle`] | the words: names are bytes, errors have one errno |
 //! | [`sys`] | system calls, one a function; the only unsafe code |
 //! | [`layer`] | what one branch stores: objects and how they change, on disk ([`layer::dir`]) or in memory ([`layer::mem`]) |
 //! | [`dialect`] | how whiteouts and opaque directories look on a branch |
 //! | [`stack`], `policy` | the branches, top first, and which one takes changes |
+//! | [`check`] | a stack that nobody uses looked over, and repaired |
 //! | [`union`] | the engine: lookup, listing, copy-up, rename, one verb a file |
 //! | [`fs`] | paths and files over it |
 //!
@@ -21,9 +22,11 @@
 //! does not know it.
 
 pub mod attr;
+pub mod check;
 pub mod dialect;
 pub mod error;
 pub mod fs;
+pub mod handle;
 pub mod how;
 pub mod layer;
 pub mod name;
@@ -36,6 +39,7 @@ pub mod union;
 pub use attr::{Attr, FileKind, Owner, SetAttr, SetTime, StatFs, Timestamp};
 pub use dialect::{Dialect, Namespace};
 pub use error::{Errno, Error, Result};
+pub use handle::FileHandle;
 pub use layer::mem::MemStorage;
 pub use name::{Name, NameBuf};
 pub use stack::directories::{Directories, SetupError};

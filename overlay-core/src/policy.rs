@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, WhiteoutForm};
 use crate::error::{Error, Result};
-use crate::layer::WritableStorage;
+use crate::layer::{New, WritableStorage};
 use crate::stack::{Stack, Store};
 
 /// The branch that takes what is written.
@@ -18,6 +18,15 @@ pub(crate) struct Target {
     pub storage: Arc<dyn WritableStorage>,
     /// How marks are encoded there.
     pub dialect: Dialect,
+    /// What its filesystem lets a whiteout be.
+    pub whiteouts: WhiteoutForm,
+}
+
+impl Target {
+    /// The object that hides a name.
+    pub fn whiteout(&self) -> New<'static> {
+        self.dialect.whiteout(self.whiteouts)
+    }
 }
 
 /// The branch that new objects and copies go to; `None` for a read-only stack.
@@ -32,6 +41,10 @@ pub(crate) fn target(stack: &Stack) -> Result<Option<Target>> {
                 target = Some(Target {
                     storage: Arc::clone(storage),
                     dialect: branch.dialect,
+                    whiteouts: match storage.capabilities().whiteout_device {
+                        true => WhiteoutForm::Device,
+                        false => WhiteoutForm::MarkedFile,
+                    },
                 });
             }
             Store::Writable(_) => {

@@ -6,6 +6,7 @@
 //! the engine never imports this module: two independent answers are compared.
 //!
 //! - `spec` itself: what layers store, what a reader sees.
+//! - [`Redirect`], [`Metacopy`], [`Index`]: what lies elsewhere.
 //! - [`Model`]: a union that changes: every [`Op`] with its [`Outcome`].
 //! - [`Seen`]: what can be compared, path by path.
 //! - `generate` (feature `proptest`): random layers and operations.
@@ -29,8 +30,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::attr::{FileKind, Timestamp};
 use crate::name::NameBuf;
 
+mod config;
 #[cfg(feature = "proptest")]
 pub mod generate;
+mod index;
+mod metacopy;
 mod model;
 mod op;
 mod path;
@@ -38,7 +42,10 @@ mod redirect;
 mod seen;
 mod show;
 
-pub use model::{Config, Model, RedirectDir, Rules};
+pub use config::{Config, Namespace, RedirectDir, Switch, Xino};
+pub use index::{Copied, Index, indexed};
+pub use metacopy::{Metacopy, broken, metacopies, repaired, rests_on, sized};
+pub use model::{Model, Rules};
 pub use op::{Access, Errno, Object, Op, Outcome, Presence, Rename, Slot, Umask};
 pub use path::{Path, Place};
 pub use redirect::{Redirect, refused};
@@ -51,6 +58,8 @@ pub enum Stored {
     Dir(Dir<Stored>),
     /// Anything that is not a directory.
     Leaf(Leaf),
+    /// A regular file whose content lies below.
+    Metacopy(Metacopy),
     /// Hides the name. It has no attributes: nobody ever sees it.
     Whiteout,
 }
@@ -119,6 +128,14 @@ impl Data {
             Data::Special { kind, .. } => *kind,
         }
     }
+
+    /// The size as `stat(2)` shows it.
+    pub fn size(&self) -> u64 {
+        match self {
+            Data::File(bytes) | Data::Symlink(bytes) => bytes.len() as u64,
+            Data::Special { .. } => 0,
+        }
+    }
 }
 
 /// Names an object within a whole stack.
@@ -145,6 +162,15 @@ pub struct Meta {
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+/// Where redirects of a layer may lead.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    /// All that the layers below show.
+    pub root: &'a Dir<Visible>,
+    /// The data-only layers, for the content of files alone.
+    pub data: &'a [Dir<Stored>],
+}
+
 /// What a reader sees when `layer` is stacked on `below`.
 ///
 /// This function is the semantics; the rest of the crate is an optimisation.
@@ -153,34 +179,26 @@ pub struct Meta {
 /// replaced the lowest directory before the top one is looked at.
 ///
 /// `below` is what lies where the search goes on: under the same name, or
-/// where a redirect leads ([`Redirect`]). `root` is all that the layers below
-/// show; the redirects in `layer` may lead anywhere in it.
-pub fn stack(
-    layer: Option<&Stored>,
-    below: Option<&Visible>,
-    root: &Dir<Visible>,
-) -> Option<Visible> {
+/// where a redirect leads ([`Redirect`]).
+pub fn stack(layer: Option<&Stored>, below: Option<&Visible>, reach: Reach<'_>) -> Option<Visible> {
     match layer {
         None => below.cloned(),
         Some(Stored::Whiteout) => None,
         Some(Stored::Leaf(leaf)) => Some(Visible::Leaf(leaf.clone())),
+        Some(Stored::Metacopy(copy)) => copy.over(below, reach).map(Visible::Leaf),
         Some(Stored::Dir(dir)) => Some(Visible::Dir(match below {
-            Some(Visible::Dir(below)) if !dir.opaque => merge(dir, below, root),
-            Some(Visible::Dir(_) | Visible::Leaf(_)) | None => merge(dir, &Dir::nothing(), root),
+            Some(Visible::Dir(below)) if !dir.opaque => merge(dir, below, reach),
+            Some(Visible::Dir(_) | Visible::Leaf(_)) | None => merge(dir, &Dir::nothing(), reach),
         })),
     }
 }
 
 /// A directory on top of a directory: every name of either, stacked.
-fn merge(dir: &Dir<Stored>, below: &Dir<Visible>, root: &Dir<Visible>) -> Dir<Visible> {
+fn merge(dir: &Dir<Stored>, below: &Dir<Visible>, reach: Reach<'_>) -> Dir<Visible> {
     let names: BTreeSet<&NameBuf> = dir.entries.keys().chain(below.entries.keys()).collect();
-    let seen = |name: &&NameBuf| {
-        let stored = dir.entries.get(*name);
-        let below = match stored.and_then(Stored::redirect) {
-            None => below.entries.get(*name),
-            Some(redirect) => redirect.follow(below, root),
-        };
-        stack(stored, below, root)
+    let seen = |name: &NameBuf| match dir.entries.get(name) {
+        None => below.entries.get(name).cloned(),
+        Some(stored) => stack(Some(stored), stored.search(name, below, reach), reach),
     };
     Dir {
         parts: dir.parts.iter().chain(&below.parts).copied().collect(),
@@ -188,7 +206,7 @@ fn merge(dir: &Dir<Stored>, below: &Dir<Visible>, root: &Dir<Visible>) -> Dir<Vi
         redirect: None,
         entries: names
             .into_iter()
-            .filter_map(|name| Some((name.clone(), seen(&name)?)))
+            .filter_map(|name| Some((name.clone(), seen(name)?)))
             .collect(),
         meta: dir.meta.clone(),
     }
@@ -197,10 +215,20 @@ fn merge(dir: &Dir<Stored>, below: &Dir<Visible>, root: &Dir<Visible>) -> Dir<Vi
 /// What a reader sees of `layers`, given by their roots, top first.
 ///
 /// Roots always merge: a mark on a root would have nothing to hide. Redirects
-/// are followed; [`refused`] says what is seen where they are not.
+/// and metacopies are followed; [`refused`] and [`metacopies`] say what is
+/// seen where they are not.
 pub fn view(layers: &[Dir<Stored>]) -> Dir<Visible> {
-    let bottom_up = layers.iter().rev();
-    bottom_up.fold(Dir::nothing(), |below, root| merge(root, &below, &below))
+    view_over(layers, 0)
+}
+
+/// The same where the lowest `data` of the layers are data-only.
+pub fn view_over(layers: &[Dir<Stored>], data: usize) -> Dir<Visible> {
+    let (shown, data) = layers.split_at(layers.len() - data);
+    let bottom_up = shown.iter().rev();
+    bottom_up.fold(Dir::nothing(), |below, layer| {
+        let root = &below;
+        merge(layer, &below, Reach { root, data })
+    })
 }
 
 impl Dir<Visible> {
@@ -230,11 +258,21 @@ impl Dir<Stored> {
 }
 
 impl Stored {
-    /// The redirect of a directory that has one.
-    fn redirect(&self) -> Option<&Redirect> {
-        match self {
+    /// What lies below this entry of a directory that merges with `below`.
+    fn search<'a>(
+        &self,
+        name: &NameBuf,
+        below: &'a Dir<Visible>,
+        reach: Reach<'a>,
+    ) -> Option<&'a Visible> {
+        let redirect = match self {
             Stored::Dir(dir) => dir.redirect.as_ref(),
+            Stored::Metacopy(copy) => copy.redirect.as_ref(),
             Stored::Leaf(_) | Stored::Whiteout => None,
+        };
+        match redirect {
+            None => below.entries.get(name),
+            Some(redirect) => redirect.follow(below, reach.root),
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Branch {
     pub storage: Store,
     /// How whiteouts and opaque directories look on it.
     pub dialect: Dialect,
+    /// It shows nothing: files of branches above have their data here.
+    pub data_only: bool,
 }
 
 /// A branch's storage by access.
@@ -73,6 +75,17 @@ impl Stack {
         self.push(Store::ReadOnly(storage), dialect)
     }
 
+    /// Adds a branch that shows nothing. It holds data of files on the
+    /// branches above that say so by `metacopy` and an absolute `redirect`
+    /// (the kernel's "data-only" lower layers). Below all others.
+    pub fn data_only(mut self, storage: Arc<dyn Storage>) -> Stack {
+        self = self.push(Store::ReadOnly(storage), Dialect::default());
+        if let Some(branch) = self.branches.last_mut() {
+            branch.data_only = true;
+        }
+        self
+    }
+
     /// The branches, top first.
     pub fn branches(&self) -> &[Branch] {
         &self.branches
@@ -95,6 +108,7 @@ impl Stack {
             id,
             storage,
             dialect,
+            data_only: false,
         });
         self
     }

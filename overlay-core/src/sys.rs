@@ -17,6 +17,7 @@ use crate::name::Name;
 
 pub mod copy;
 pub mod dir;
+pub mod handle;
 pub mod limit;
 pub mod lock;
 pub mod make;

@@ -6,8 +6,8 @@
 //!
 //! Locks, outermost first, are listed in `union/locks.rs`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -18,30 +18,42 @@ use crate::layer::{Node, WritableNode};
 use crate::policy::{self, Target};
 use crate::stack::{BranchId, Stack, Store};
 use inode::{Body, Directory, LowerDir};
+use origin::{Filesystems, Impure};
+use sync::Lost;
 use table::{ObjectId, ROOT, Table};
 
 mod acl;
 mod attr;
+mod claim;
 mod copy_data;
 mod copy_up;
 mod create;
+mod index;
 mod inode;
 mod link;
 mod locks;
 mod lookup;
+mod metacopy;
 mod open;
 mod options;
+mod origin;
 mod readdir;
 mod redirect;
 mod remove;
 mod rename;
 mod search;
+mod step;
+mod sync;
 mod table;
+mod trail;
+mod whiteout;
 mod xattr;
 
 pub use inode::Inode;
 pub use open::{Handle, OpenOptions};
-pub use options::{Options, Recover, RedirectDir};
+pub use options::{
+    DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Recover, RedirectDir, Xino,
+};
 pub use readdir::{DirEntry, DirHandle, Flow};
 
 /// Who asks: new objects belong to them.
@@ -70,15 +82,22 @@ pub struct Union {
     stack: Stack,
     target: Option<Target>,
     /// Whether the writable branch may hold whiteouts that are regular files.
-    writable_file_whiteouts: bool,
+    writable_file_whiteouts: AtomicBool,
     /// Branches that may, by their root's mark.
     file_whiteout_branches: Vec<BranchId>,
     table: Arc<Table>,
+    filesystems: Filesystems,
+    /// The directory of the index; set before the first change.
+    index: OnceLock<Arc<dyn WritableNode>>,
     root: Arc<Inode>,
+    /// The roots of the data-only branches, top first.
+    data_roots: Vec<Arc<dyn Node>>,
     /// Held while a directory moves between parents. Rank 2.
     topology: Mutex<()>,
-    /// Whether the work area has been cleared.
-    recovered: AtomicBool,
+    /// Whether the work area has been cleared. Before all other locks.
+    recovered: Mutex<bool>,
+    /// What a volatile union could not write back.
+    lost: Lost,
 }
 
 impl Union {
@@ -100,17 +119,20 @@ impl Union {
     /// # Ok::<(), overlay_core::Error>(())
     /// ```
     pub fn new(stack: Stack) -> Result<Arc<Union>> {
-        Union::with_options(stack, Options::default())
+        let options = Options::of(&stack);
+        Union::with_options(stack, options)
     }
 
     /// As [`Union::new`], behaving as `options` say.
     pub fn with_options(stack: Stack, options: Options) -> Result<Arc<Union>> {
         let target = policy::target(&stack)?;
-        let table = Arc::new(Table::default());
+        let table = Arc::new(Table::new(&options));
         let mut writable: Option<Arc<dyn WritableNode>> = None;
         let mut lowers = Vec::new();
         let mut file_whiteout_branches = Vec::new();
+        let mut data_roots = Vec::new();
         let mut writable_file_whiteouts = false;
+        let mut hidden = false;
         for branch in stack.branches() {
             let node: Arc<dyn Node> = match &branch.storage {
                 Store::Writable(storage) => {
@@ -123,9 +145,15 @@ impl Union {
             let attr = node.attr()?;
             // In the order of the branches, so that numbers persist.
             table.filesystem(attr.dev);
-            let marked = branch.dialect.opacity(&*node)? == Opacity::HoldsFileWhiteouts;
+            if branch.data_only {
+                data_roots.push(node);
+                continue;
+            }
+            let opacity = branch.dialect.root_opacity(&*node)?;
+            let marked = opacity == Opacity::HoldsFileWhiteouts;
             match &branch.storage {
                 Store::Writable(_) => writable_file_whiteouts = marked,
+                Store::ReadOnly(_) if hidden => {}
                 Store::ReadOnly(_) => lowers.push(LowerDir {
                     branch: branch.id,
                     node,
@@ -135,6 +163,7 @@ impl Union {
             if marked {
                 file_whiteout_branches.push(branch.id);
             }
+            hidden |= opacity == Opacity::Opaque;
         }
         if writable.is_none() && lowers.is_empty() {
             return Err(Error::Invalid("a union needs a branch"));
@@ -142,21 +171,26 @@ impl Union {
         let body = Body::Directory(Box::new(Directory {
             lowers: lowers.into_boxed_slice(),
             redirect: Mutex::new(None),
+            impure: Impure::default(),
             state: RwLock::default(),
         }));
-        let root = table.enter(Inode::new(ROOT, None, body, writable, None, &table));
+        let root = table.enter(Inode::new(ROOT, ROOT, body, writable, None, &table));
         // Copies of the root's own object show the root's number.
         table.give(ObjectId::from(&root.node().attr()?), ROOT);
         let union = Arc::new(Union {
+            filesystems: Filesystems::of(&stack)?,
+            index: OnceLock::new(),
             options,
             stack,
             target,
-            writable_file_whiteouts,
+            writable_file_whiteouts: AtomicBool::new(writable_file_whiteouts),
             file_whiteout_branches,
             table,
             root,
+            data_roots,
             topology: Mutex::new(()),
-            recovered: AtomicBool::new(false),
+            recovered: Mutex::new(false),
+            lost: Lost::default(),
         });
         match options.recover {
             Recover::AtOnce => union.recover()?,
@@ -165,15 +199,27 @@ impl Union {
         Ok(union)
     }
 
-    /// Clears the work area of what a crash left there; once, however often
-    /// it is called.
+    /// Clears the work area of what a crash left there, and marks it where
+    /// the union is volatile; once, however often it is called.
     pub fn recover(&self) -> Result<()> {
-        match &self.target {
-            Some(target) if !self.recovered.swap(true, Ordering::AcqRel) => {
-                target.storage.clear_work()
-            }
-            Some(_) | None => Ok(()),
+        let Some(target) = &self.target else {
+            return Ok(());
+        };
+        let mut recovered = self.recovered.lock();
+        if *recovered {
+            return Ok(());
         }
+        target.storage.clear_work()?;
+        match self.options.durability {
+            Durability::Volatile => target.storage.mark_volatile()?,
+            Durability::Auto | Durability::Strict | Durability::Unmarked => {}
+        }
+        if self.options.index == Index::On && self.index.get().is_none() {
+            let index = self.open_index(target)?;
+            self.index.get_or_init(|| index);
+        }
+        *recovered = true;
+        Ok(())
     }
 
     /// The root directory.
@@ -213,13 +259,13 @@ impl Union {
 
     /// Whether anything can lie below what the writable branch stores.
     fn has_lowers(&self) -> bool {
-        self.stack.branches().len() > 1
+        self.root.lower().is_some()
     }
 
-    /// Whether a branch has none below it.
+    /// Whether a branch has none below it that shows anything.
     fn is_bottom(&self, id: BranchId) -> bool {
-        let bottom = self.stack.branches().last();
-        bottom.is_some_and(|branch| branch.id == id)
+        let bottom = self.lower_roots().last();
+        bottom.is_some_and(|root| root.branch == id)
     }
 
     /// The roots of the read-only branches, top first: the root merges all.

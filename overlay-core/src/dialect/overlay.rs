@@ -4,13 +4,16 @@
 
 use std::borrow::Cow;
 
-use super::{Opacity, Redirect};
+use super::{Opacity, Redirect, origin};
 use crate::attr::{Attr, FileKind};
-use crate::error::Result;
+use crate::error::{Errno, Result};
 use crate::layer::{New, NewKind, Node};
 
 /// Longest name of an extended attribute in bytes; `XATTR_NAME_MAX`.
 const XATTR_NAME_MAX: usize = 255;
+
+/// Follows the prefix of what a union stacked on us stored.
+const ESCAPE: &[u8] = b"overlay.";
 
 /// Where OverlayFS' own attributes lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,18 +45,10 @@ pub(super) fn whiteout() -> New<'static> {
 }
 
 impl Namespace {
-    fn prefix(self) -> &'static [u8] {
+    pub(super) fn prefixes(self) -> &'static [&'static [u8]] {
         match self {
-            Namespace::Trusted => b"trusted.overlay.",
-            Namespace::User => b"user.overlay.",
-        }
-    }
-
-    /// The prefix of attributes that a union stacked on us stored.
-    fn escaped_prefix(self) -> &'static [u8] {
-        match self {
-            Namespace::Trusted => b"trusted.overlay.overlay.",
-            Namespace::User => b"user.overlay.overlay.",
+            Namespace::Trusted => &[b"trusted.overlay."],
+            Namespace::User => &[b"user.overlay."],
         }
     }
 
@@ -61,6 +56,23 @@ impl Namespace {
         match self {
             Namespace::Trusted => (b"trusted.overlay.opaque", b"y"),
             Namespace::User => (b"user.overlay.opaque", b"y"),
+        }
+    }
+
+    /// The same name: a directory is opaque or holds such whiteouts.
+    pub(super) fn file_whiteouts_mark(self) -> (&'static [u8], &'static [u8]) {
+        (self.opaque_mark().0, b"x")
+    }
+
+    /// Any value would do; there are tools that lose empty ones.
+    pub(super) fn file_whiteout(self) -> New<'static> {
+        New {
+            kind: NewKind::Regular,
+            xattrs: match self {
+                Namespace::Trusted => &[(b"trusted.overlay.whiteout", b"y")],
+                Namespace::User => &[(b"user.overlay.whiteout", b"y")],
+            },
+            ..whiteout()
         }
     }
 
@@ -72,7 +84,12 @@ impl Namespace {
     }
 
     pub(super) fn opacity(self, node: &dyn Node) -> Result<Opacity> {
-        Ok(match node.xattr(self.opaque_mark().0)?.as_deref() {
+        let value = match mark(node, self.opaque_mark().0) {
+            // What it says is unknown; what was hidden must not come back.
+            Err(error) if error.is(Errno::ACCESS) => return Ok(Opacity::Opaque),
+            outcome => outcome?,
+        };
+        Ok(match value.as_deref() {
             Some(b"y") => Opacity::Opaque,
             Some(b"x") => Opacity::HoldsFileWhiteouts,
             Some(_) | None => Opacity::Transparent,
@@ -87,37 +104,122 @@ impl Namespace {
     }
 
     pub(super) fn redirect(self, node: &dyn Node) -> Result<Option<Redirect>> {
-        let value = node.xattr(self.redirect_mark())?;
+        let value = mark(node, self.redirect_mark())?;
         value.map(|value| Redirect::parse(&value)).transpose()
     }
 
     pub(super) fn lacks_data(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
-        let mark: &[u8] = match self {
-            Namespace::Trusted => b"trusted.overlay.metacopy",
-            Namespace::User => b"user.overlay.metacopy",
-        };
-        Ok(attr.kind == FileKind::Regular && node.xattr(mark)?.is_some())
+        Ok(attr.kind == FileKind::Regular && has_mark(node, self.metacopy_mark().0)?)
+    }
+
+    /// The value may hold a digest of the data, for `verity`; we make none.
+    pub(super) fn metacopy_mark(self) -> (&'static [u8], &'static [u8]) {
+        match self {
+            Namespace::Trusted => (b"trusted.overlay.metacopy", b""),
+            Namespace::User => (b"user.overlay.metacopy", b""),
+        }
+    }
+
+    pub(super) fn origin_mark(self) -> &'static [u8] {
+        match self {
+            Namespace::Trusted => b"trusted.overlay.origin",
+            Namespace::User => b"user.overlay.origin",
+        }
+    }
+
+    pub(super) fn origin(self, node: &dyn Node) -> Result<Option<origin::Stored>> {
+        let value = mark_if_readable(node, self.origin_mark())?;
+        Ok(value.map(|value| origin::parse(&value)))
+    }
+
+    pub(super) fn impure_mark(self) -> (&'static [u8], &'static [u8]) {
+        match self {
+            Namespace::Trusted => (b"trusted.overlay.impure", b"y"),
+            Namespace::User => (b"user.overlay.impure", b"y"),
+        }
+    }
+
+    pub(super) fn is_impure(self, node: &dyn Node) -> Result<bool> {
+        let (name, yes) = self.impure_mark();
+        Ok(mark_if_readable(node, name)?.as_deref() == Some(yes))
+    }
+
+    pub(super) fn link_count_mark(self) -> &'static [u8] {
+        match self {
+            Namespace::Trusted => b"trusted.overlay.nlink",
+            Namespace::User => b"user.overlay.nlink",
+        }
+    }
+
+    pub(super) fn link_count(self, node: &dyn Node) -> Result<Option<origin::LinkCount>> {
+        let value = mark_if_readable(node, self.link_count_mark())?;
+        Ok(value.and_then(|value| origin::LinkCount::parse(&value)))
+    }
+
+    pub(super) fn upper_mark(self) -> &'static [u8] {
+        match self {
+            Namespace::Trusted => b"trusted.overlay.upper",
+            Namespace::User => b"user.overlay.upper",
+        }
     }
 
     pub(super) fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
-        Ok(node.xattr(self.whiteout_mark())?.is_some())
+        has_mark(node, self.whiteout_mark())
     }
+}
 
-    pub(super) fn stored_xattr(self, shown: &[u8]) -> Option<Cow<'_, [u8]>> {
-        match shown.strip_prefix(self.prefix()) {
-            None => Some(Cow::Borrowed(shown)),
-            Some(rest) => {
-                let stored = [self.escaped_prefix(), rest].concat();
-                (stored.len() <= XATTR_NAME_MAX).then_some(Cow::Owned(stored))
+/// The name under which `shown` is stored: one with a prefix of ours is
+/// escaped, `prefix.NAME` as `prefix.overlay.NAME`.
+pub(super) fn stored_xattr<'a>(prefixes: &[&[u8]], shown: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    for prefix in prefixes {
+        if let Some(rest) = shown.strip_prefix(*prefix) {
+            let stored = [prefix, ESCAPE, rest].concat();
+            return (stored.len() <= XATTR_NAME_MAX).then_some(Cow::Owned(stored));
+        }
+    }
+    Some(Cow::Borrowed(shown))
+}
+
+/// The name that is shown for `stored`; `None` for one of our own.
+pub(super) fn shown_xattr<'a>(prefixes: &[&[u8]], stored: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    for prefix in prefixes {
+        if let Some(rest) = stored.strip_prefix(*prefix) {
+            let nested = rest.strip_prefix(ESCAPE)?;
+            return Some(Cow::Owned([prefix, nested].concat()));
+        }
+    }
+    Some(Cow::Borrowed(stored))
+}
+
+/// The value of a mark that numbers and counts depend on, and nothing else: if
+/// it cannot be read, as if it were not there.
+fn mark_if_readable(node: &dyn Node, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    match node.xattr(name) {
+        Err(error) if error.is(Errno::ACCESS) => Ok(None),
+        outcome => outcome,
+    }
+}
+
+/// The value of the mark `name`.
+///
+/// `user.*` attributes cannot be read where the object cannot (`EACCES`),
+/// their names can: then only a mark that is there is an error.
+pub(super) fn mark(node: &dyn Node, name: &[u8]) -> Result<Option<Vec<u8>>> {
+    match node.xattr(name) {
+        Err(error) if error.is(Errno::ACCESS) => {
+            match node.xattr_names()?.iter().any(|there| there == name) {
+                true => Err(error),
+                false => Ok(None),
             }
         }
+        outcome => outcome,
     }
+}
 
-    pub(super) fn shown_xattr(self, stored: &[u8]) -> Option<Cow<'_, [u8]>> {
-        if let Some(rest) = stored.strip_prefix(self.escaped_prefix()) {
-            return Some(Cow::Owned([self.prefix(), rest].concat()));
-        }
-        (!stored.starts_with(self.prefix())).then_some(Cow::Borrowed(stored))
+fn has_mark(node: &dyn Node, name: &[u8]) -> Result<bool> {
+    match mark(node, name) {
+        Err(error) if error.is(Errno::ACCESS) => Ok(true),
+        outcome => Ok(outcome?.is_some()),
     }
 }
 
@@ -128,27 +230,16 @@ mod tests {
 
     #[test]
     fn own_attributes_are_hidden_and_nested_ones_are_escaped() {
-        let trusted = Namespace::Trusted;
-        assert_eq!(trusted.shown_xattr(b"trusted.overlay.opaque"), None);
-        assert_eq!(
-            trusted
-                .stored_xattr(b"trusted.overlay.opaque")
-                .unwrap()
-                .as_ref(),
-            b"trusted.overlay.overlay.opaque"
-        );
-        assert_eq!(
-            trusted
-                .shown_xattr(b"trusted.overlay.overlay.opaque")
-                .unwrap()
-                .as_ref(),
-            b"trusted.overlay.opaque"
-        );
-        assert_eq!(
-            trusted.stored_xattr(b"user.overlay.x").unwrap().as_ref(),
-            b"user.overlay.x"
-        );
+        let trusted = Namespace::Trusted.prefixes();
+        assert_eq!(shown_xattr(trusted, b"trusted.overlay.opaque"), None);
+        let escaped: &[u8] = b"trusted.overlay.overlay.opaque";
+        let stored = stored_xattr(trusted, b"trusted.overlay.opaque").unwrap();
+        assert_eq!(stored.as_ref(), escaped);
+        let shown = shown_xattr(trusted, escaped).unwrap();
+        assert_eq!(shown.as_ref(), b"trusted.overlay.opaque");
+        let other = stored_xattr(trusted, b"user.overlay.x").unwrap();
+        assert_eq!(other.as_ref(), b"user.overlay.x");
         let long = [b"trusted.overlay.".as_slice(), &[b'n'; 239]].concat();
-        assert_eq!(trusted.stored_xattr(&long), None);
+        assert_eq!(stored_xattr(trusted, &long), None);
     }
 }

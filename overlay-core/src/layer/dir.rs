@@ -31,7 +31,9 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use crate::attr::Attr;
 use crate::error::{Error, Result};
+use crate::handle::FileHandle;
 use crate::layer::{Node, Storage};
 use crate::sys;
 
@@ -40,17 +42,19 @@ mod discard;
 mod file;
 mod make;
 mod node;
+mod owner;
 mod read;
 mod set;
 mod shift;
 mod upper;
+mod volatile;
 mod write;
 
 use descriptors::Descriptor;
 pub use descriptors::Descriptors;
 pub use node::DirNode;
-use node::{Branch, Reading, Xattrs};
-pub use upper::DirUpper;
+use node::{Branch, Reading};
+pub use upper::{AccessTimes, DirUpper, UpperLock};
 
 /// A directory of the host that is only read.
 #[derive(Debug)]
@@ -80,7 +84,7 @@ impl DirStorage {
         let branch = Arc::new(Branch::read_only(
             Arc::clone(descriptors),
             reading,
-            Xattrs::probe(fd.as_fd()),
+            fd.as_fd(),
         ));
         Ok(Arc::new(DirStorage {
             root: DirNode::root(&branch, Descriptor::new(fd)),
@@ -91,6 +95,10 @@ impl DirStorage {
 impl Storage for DirStorage {
     fn root(&self) -> Arc<dyn Node> {
         Arc::clone(&self.root) as Arc<dyn Node>
+    }
+
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        self.root.attr_of_handle(handle)
     }
 }
 

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::attr::Owner;
+use crate::attr::{Attr, Owner};
 use crate::error::{Error, Result};
+use crate::handle::FileHandle;
 use crate::layer::{
     Capabilities, Discard, New, NewKind, Node, RenameMode, Storage, WritableNode, WritableStorage,
 };
@@ -139,6 +140,19 @@ impl Storage for MemStorage {
     fn root(&self) -> Arc<dyn Node> {
         self.root_node(Face::ReadOnly)
     }
+
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        let own = node::handle(&self.shared, 0);
+        let ino = match <[u8; 8]>::try_from(handle.bytes.as_slice()) {
+            Ok(bytes) if handle.uuid == own.uuid => u64::from_le_bytes(bytes),
+            Ok(_) | Err(_) => return Ok(None),
+        };
+        match self.shared.tree.read().attr(ino, self.shared.dev) {
+            Ok(attr) => Ok(Some(attr)),
+            Err(Error::Stale) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl WritableStorage for MemStorage {
@@ -194,6 +208,24 @@ impl WritableStorage for MemStorage {
 
     fn clear_work(&self) -> Result<()> {
         self.shared.tree.write().clear_staged()
+    }
+
+    fn index(&self) -> Result<Arc<dyn WritableNode>> {
+        let index = self.shared.tree.write().index()?;
+        Ok(self.node(index, Face::Writable)?)
+    }
+
+    fn workdir(&self) -> Result<Option<Arc<dyn WritableNode>>> {
+        let workdir = self.shared.tree.write().workdir();
+        Ok(Some(self.node(workdir, Face::Writable)?))
+    }
+
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        Storage::attr_of_handle(self, handle)
+    }
+
+    fn mark_volatile(&self) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -4,129 +4,30 @@
 //! what is there; values get simpler as they shrink: the first name, an empty
 //! directory, no attributes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use proptest::collection::{btree_map, vec};
-use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::attr::{FileKind, Timestamp};
 use crate::name::NameBuf;
 
-use super::{
-    Config, Data, Dir, Id, Leaf, Meta, Op, Path, Place, Redirect, RedirectDir, Stored, Visible,
-    view,
-};
+use super::{Data, Dir, Id, Leaf, Meta, Path, Place, Stored};
 
+mod cases;
+mod links;
+mod metacopies;
 mod ops;
+mod redirects;
+mod renames;
 
+pub use cases::{Case, cases, cases_configured, cases_of_travels, cases_with_redirects};
+pub use metacopies::cases_of_metacopies;
 pub use ops::{ops, ops_with_redirects};
-
-/// A stack and what is done to it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Case {
-    /// The layers, top first.
-    pub layers: Vec<Dir<Stored>>,
-    /// Whether the top layer is written.
-    pub writable: bool,
-    /// The options.
-    pub config: Config,
-    /// The history.
-    pub ops: Vec<Op>,
-}
-
-/// Stacks of `layers` layers with histories of up to `length` operations.
-/// One in ten is read-only.
-pub fn cases(
-    layers: impl Into<proptest::collection::SizeRange>,
-    length: usize,
-) -> impl Strategy<Value = Case> {
-    let writable = prop_oneof![9 => Just(true), 1 => Just(false)];
-    (stacks(layers), writable, vec(ops(), 0..=length)).prop_map(|(layers, writable, ops)| Case {
-        layers,
-        writable,
-        config: Config::default(),
-        ops,
-    })
-}
-
-/// The same with `redirect_dir=on`. The writable layer is rotated into the
-/// lowers now and then, so that these hold redirects, too.
-pub fn cases_with_redirects(
-    layers: impl Into<proptest::collection::SizeRange>,
-    length: usize,
-) -> impl Strategy<Value = Case> {
-    let writable = prop_oneof![9 => Just(true), 1 => Just(false)];
-    let ops = vec(ops_with_redirects(), 0..=length);
-    let config = Config {
-        redirect_dir: RedirectDir::On,
-    };
-    (stacks(layers), writable, ops).prop_map(move |(layers, writable, ops)| Case {
-        layers,
-        writable,
-        config,
-        ops,
-    })
-}
-
-/// Stacks with redirects that nobody ever wrote, leading anywhere, but never
-/// to a directory that can be seen elsewhere: there the kernel says `ESTALE`.
-pub fn cases_of_redirects(
-    layers: impl Into<proptest::collection::SizeRange>,
-) -> impl Strategy<Value = Case> {
-    let redirects = vec(option::weighted(0.3, redirects()), 32);
-    let redirected = (cases(layers, 0), redirects).prop_map(|(mut case, redirects)| {
-        let mut redirects = redirects.into_iter();
-        for root in &mut case.layers {
-            redirect(root, &mut redirects);
-        }
-        case
-    });
-    redirected.prop_filter("a directory is seen twice", |case| {
-        seen_once(&view(&case.layers), &mut BTreeSet::new())
-    })
-}
-
-fn seen_once(dir: &Dir<Visible>, seen: &mut BTreeSet<Id>) -> bool {
-    let mut entries = dir.entries.values();
-    dir.parts.iter().all(|part| seen.insert(*part))
-        && entries.all(|entry| match entry {
-            Visible::Dir(dir) => seen_once(dir, seen),
-            Visible::Leaf(_) => true,
-        })
-}
-
-fn redirects() -> impl Strategy<Value = Redirect> {
-    prop_oneof![
-        names().prop_map(Redirect::Name),
-        places().prop_map(|place| Redirect::Path(place.path())),
-    ]
-}
-
-/// Gives the directories in `dir`, one after the other, what is wished.
-/// The name that it had is whited out, as by a rename.
-fn redirect(dir: &mut Dir<Stored>, wishes: &mut impl Iterator<Item = Option<Redirect>>) {
-    let mut left = Vec::new();
-    for entry in dir.entries.values_mut() {
-        match entry {
-            Stored::Dir(dir) => {
-                if !dir.opaque {
-                    dir.redirect = wishes.next().flatten();
-                }
-                if let Some(Redirect::Name(name)) = &dir.redirect {
-                    left.push(name.clone());
-                }
-                redirect(dir, wishes);
-            }
-            Stored::Leaf(_) | Stored::Whiteout => {}
-        }
-    }
-    for name in left {
-        dir.entries.entry(name).or_insert(Stored::Whiteout);
-    }
-}
+pub use redirects::cases_of_redirects;
+pub use renames::cases_of_renames;
 
 /// Whole stored stacks, top first.
 pub fn stacks(
@@ -178,28 +79,31 @@ fn roots() -> impl Strategy<Value = Dir<Stored>> {
     ];
     let entry = leaf.prop_recursive(2, 12, 4, |inner| {
         prop_oneof![
-            4 => dirs(inner.clone()).prop_map(Stored::Dir),
+            4 => dirs(inner.clone(), 0..=4).prop_map(Stored::Dir),
             1 => inner,
         ]
     });
-    dirs(entry).prop_map(|root| Dir {
+    dirs(entry, 0..=4).prop_map(|root| Dir {
         opaque: false,
         ..root
     })
 }
 
-fn dirs(entry: impl Strategy<Value = Stored>) -> impl Strategy<Value = Dir<Stored>> {
+fn dirs(
+    entry: impl Strategy<Value = Stored>,
+    entries: RangeInclusive<usize>,
+) -> impl Strategy<Value = Dir<Stored>> {
     let opaque = prop_oneof![5 => Just(false), 1 => Just(true)];
     let modes = prop_oneof![4 => Just(0o755), 1 => select(&[0o700, 0o2775, 0o1777, 0][..])];
-    (btree_map(names(), entry, 0..=4), opaque, metas(modes)).prop_map(|(entries, opaque, meta)| {
-        Dir {
+    (btree_map(names(), entry, entries), opaque, metas(modes)).prop_map(
+        |(entries, opaque, meta)| Dir {
             parts: Vec::new(),
             opaque,
             redirect: None,
             entries,
             meta,
-        }
-    })
+        },
+    )
 }
 
 /// The number of the id is a wish: leaves with the same number above zero
@@ -317,7 +221,8 @@ impl Numbering {
         dir.parts = vec![self.fresh()];
         for entry in dir.entries.values_mut() {
             match entry {
-                Stored::Whiteout => {}
+                // Files become metacopies when they have their numbers.
+                Stored::Whiteout | Stored::Metacopy(_) => {}
                 Stored::Dir(dir) => self.number(dir),
                 Stored::Leaf(leaf) => self.number_leaf(leaf),
             }
@@ -349,36 +254,9 @@ impl Numbering {
 fn each_leaf(dir: &mut Dir<Stored>, each: &mut dyn FnMut(&mut Leaf)) {
     for entry in dir.entries.values_mut() {
         match entry {
-            Stored::Whiteout => {}
+            Stored::Whiteout | Stored::Metacopy(_) => {}
             Stored::Dir(dir) => each_leaf(dir, each),
             Stored::Leaf(leaf) => each(leaf),
         }
-    }
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, layer) in self.layers.iter().enumerate() {
-            let role = if index == 0 && self.writable {
-                " (writable)"
-            } else {
-                ""
-            };
-            write!(f, "layer {index}{role}:\n{layer}")?;
-        }
-        match self.config.redirect_dir {
-            RedirectDir::On => writeln!(f, "redirect_dir=on")?,
-            RedirectDir::Off => {}
-        }
-        writeln!(f, "history:")?;
-        let mut ops = self.ops.iter().enumerate();
-        ops.try_for_each(|(index, op)| writeln!(f, "  {index}: {op}"))
-    }
-}
-
-impl fmt::Debug for Case {
-    /// The same as `Display`: whoever prints a case wants to read it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! The state is the tree that a reader sees, and for each object in it where
 //! it lies: in the writable layer (`upper`) or still below. That one bit, and
-//! how many lower directories a directory merges, is all that distinguishes a
-//! union from a plain filesystem:
+//! how many lower directories a directory merges, is nearly all that
+//! distinguishes a union from a plain filesystem:
 //!
 //! - a change **copies up**: the object and its parents get the bit;
 //! - a directory with lower parts can be renamed only where redirects are made
 //!   ([`RedirectDir`]), and `EXDEV` is the answer elsewhere;
-//! - a lower file with several names loses its siblings when copied up (as
-//!   with `index=off`): until then its names share an inode number, but are
-//!   objects of their own.
+//! - a lower file with several names loses its siblings when copied up with
+//!   `index=off`: until then its names share an inode number, but are objects
+//!   of their own. With `index=on` they are one object, and stay so; what that
+//!   takes is in [`Indexed`].
 //!
 //! Deleting needs no whiteouts here: the tree simply has no such entry. That
 //! whiteouts on the disk amount to the same is what the model tests check.
@@ -26,16 +27,24 @@ use crate::name::{Name, NameBuf};
 use super::op::{Access, Errno, Op, Outcome, Rename, Slot};
 use super::path::{Path, Place};
 use super::seen::{Seen, Sight, Time};
-use super::{Data, Dir, Id, Leaf, Meta, Stored, Visible, redirect, view};
+use super::{Config, Data, Dir, Id, Leaf, Meta, RedirectDir, Stored, Visible, redirect, view_over};
 
 mod attrs;
 mod content;
+mod copy_up;
 mod held;
 mod make;
+mod metacopy;
+mod mount;
+mod remount;
 mod remove;
 mod rename;
-mod rotate;
+mod settled;
 mod xattrs;
+
+use copy_up::Indexed;
+use metacopy::Dataless;
+use rename::REDIRECT_MAX;
 
 type Result<T> = std::result::Result<T, Errno>;
 
@@ -47,24 +56,6 @@ pub enum Rules {
     Union,
     /// The kernel's.
     Kernel,
-}
-
-/// The options that change what a union does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Config {
-    /// `redirect_dir`
-    pub redirect_dir: RedirectDir,
-}
-
-/// Whether directories with a lower part can be renamed. Redirects that are
-/// there already are followed in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RedirectDir {
-    /// They cannot: `EXDEV`.
-    #[default]
-    Off,
-    /// They can: a redirect says where the lower part lies.
-    On,
 }
 
 /// A mounted union, as an ideal one behaves.
@@ -91,6 +82,8 @@ struct Node {
     /// Takes the place of `meta.mtime`.
     mtime: Time,
     ino: u64,
+    /// Whether `ino` is the number of the lower object that this is a copy of.
+    borrowed: bool,
     /// Whether it lies in the writable layer, perhaps among others.
     upper: bool,
     /// How many directories of lower layers it merges; 0 if not a directory.
@@ -100,6 +93,10 @@ struct Node {
     origin: Option<Path>,
     /// Hard links in the layer that stores it; unused for directories.
     links: u64,
+    /// Of an object that the index keeps in one piece.
+    indexed: Option<Box<Indexed>>,
+    /// Of a copy whose content has stayed below.
+    dataless: Option<Box<Dataless>>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,38 +105,21 @@ enum Body {
     Leaf(Data),
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A name in a directory, wherever that is moved.
+type Spot = (Key, NameBuf);
+
+#[derive(Debug, Clone)]
 struct Held {
     key: Key,
     access: Access,
-}
-
-/// What is known of a stack while it becomes a model.
-struct Known {
-    /// The objects of leaves with several names.
-    leaves: BTreeMap<Id, Key>,
-    /// Where the lower directories lie in what the lower layers show.
-    origins: BTreeMap<Id, Path>,
+    /// Under which name it was opened.
+    spot: Spot,
 }
 
 impl Model {
-    /// Mounts `layers`, top first; the top one is written if `writable`.
-    pub fn new(layers: &[Dir<Stored>], writable: bool, rules: Rules, config: Config) -> Model {
-        let mut model = Model {
-            objects: Vec::new(),
-            held: BTreeMap::new(),
-            writable,
-            rules,
-            config,
-            numbers: 0,
-        };
-        let lowers = layers.iter().skip(usize::from(writable)).cloned();
-        let mut known = Known {
-            leaves: BTreeMap::new(),
-            origins: redirect::places(&view(&lowers.collect::<Vec<_>>())),
-        };
-        model.add_dir(&view(layers), &mut known);
-        model
+    /// From now on these rules count.
+    pub fn follow(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// Does `op`. A failed operation leaves the tree as it was.
@@ -191,7 +171,7 @@ impl Model {
             Op::ChmodHeld { slot, mode } => self.chmod_held(*slot, *mode),
             Op::Close { slot } => self.close(*slot),
             Op::Remount => {
-                self.held.clear();
+                self.remount();
                 Ok(Outcome::Done)
             }
             Op::Rotate => {
@@ -200,42 +180,6 @@ impl Model {
             }
         };
         outcome.unwrap_or_else(Outcome::Failed)
-    }
-
-    /// Whether what `op` does is settled by these rules.
-    ///
-    /// The kernel fails to copy up a file that has been unlinked (`EEXIST`: it
-    /// finds its own whiteout in the way); such an operation is left out when
-    /// the kernel is the subject. So is a rename of a lower directory onto
-    /// another where the kernel fails too late to leave no trace.
-    pub fn settled(&self, op: &Op) -> bool {
-        let unlinked_lower =
-            |held: &Held| !self.objects[held.key].upper && self.parent_of(held.key).is_none();
-        if self.rules == Rules::Union {
-            return true;
-        }
-        if let Op::ChmodHeld { slot, .. } = op {
-            return !self.held.get(slot).is_some_and(unlinked_lower);
-        }
-        if let Op::Rename { from, to, how } = op {
-            return *how == Rename::Exchange || !self.fails_late(from, to);
-        }
-        true
-    }
-
-    /// Copies up the object at `path` and does nothing else to it: what an
-    /// operation leaves that fails, or is cut short, after its copy-up.
-    pub fn copy_up_at(&mut self, path: &Path) {
-        if let (true, Ok(key)) = (self.writable, self.walk(path)) {
-            self.copy_up(key);
-        }
-    }
-
-    /// The same for what is held open in `slot`.
-    pub fn copy_up_held(&mut self, slot: Slot) {
-        if let (true, Some(held)) = (self.writable, self.held.get(&slot).copied()) {
-            self.copy_up(held.key);
-        }
     }
 
     /// The whole tree as a reader sees it now.
@@ -293,6 +237,13 @@ impl Model {
         Ok(key)
     }
 
+    /// Where the object at `path` has this name; the root has none.
+    fn spot(&self, path: &Path) -> Option<Spot> {
+        let (name, parent) = path.0.split_last()?;
+        let parent = self.walk(&Path(parent.to_vec())).ok()?;
+        Some((parent, name.clone()))
+    }
+
     /// The directory of `place`.
     fn walk_to_parent(&self, place: &Place) -> Result<Key> {
         let parent = self.walk(&place.parent)?;
@@ -320,8 +271,8 @@ impl Model {
         node.mtime = Time::Recent;
     }
 
-    /// The directory that shows this object. Objects with several names are
-    /// in the writable layer, where nobody asks.
+    /// The directory that shows this object; one of them, if it has several
+    /// names.
     fn parent_of(&self, wanted: Key) -> Option<Key> {
         let mut todo = vec![ROOT];
         while let Some(dir) = todo.pop() {
@@ -343,29 +294,6 @@ impl Model {
         }
     }
 
-    /// Puts the object and its parents into the writable layer. Nothing that
-    /// can be seen changes, but a lower hard link breaks and a directory
-    /// becomes a merged one.
-    fn copy_up(&mut self, key: Key) {
-        if self.objects[key].upper {
-            return;
-        }
-        let parent = self.parent_of(key);
-        if let Some(parent) = parent {
-            self.copy_up(parent);
-        }
-        let fresh = self.numbers + 1;
-        let node = &mut self.objects[key];
-        node.upper = true;
-        if node.lowers == 0 {
-            if node.links > 1 {
-                node.ino = fresh;
-                self.numbers = fresh;
-            }
-            node.links = u64::from(parent.is_some());
-        }
-    }
-
     /// Adds an object that is in the writable layer only.
     fn add_upper(&mut self, body: Body, meta: Meta) -> Key {
         self.numbers += 1;
@@ -374,73 +302,14 @@ impl Model {
             mtime: Time::Recent,
             meta,
             ino: self.numbers,
+            borrowed: false,
             upper: true,
             lowers: 0,
             origin: None,
             links: 1,
+            indexed: None,
+            dataless: None,
         });
         self.objects.len() - 1
-    }
-
-    /// Adds a directory of the view, with all that is in it.
-    fn add_dir(&mut self, dir: &Dir<Visible>, known: &mut Known) -> Key {
-        let uppers = dir.parts.iter().filter(|id| self.is_upper(**id)).count();
-        let topmost_lower = dir.parts.get(uppers);
-        self.numbers += 1;
-        let key = self.objects.len();
-        self.objects.push(Node {
-            body: Body::Dir(BTreeMap::new()),
-            mtime: Time::At(dir.meta.mtime),
-            meta: dir.meta.clone(),
-            ino: self.numbers,
-            upper: uppers > 0,
-            lowers: dir.parts.len() - uppers,
-            origin: topmost_lower.and_then(|id| known.origins.get(id).cloned()),
-            links: 0,
-        });
-        let mut entries = BTreeMap::new();
-        for (name, entry) in &dir.entries {
-            let child = match entry {
-                Visible::Dir(dir) => self.add_dir(dir, known),
-                Visible::Leaf(leaf) => self.add_leaf(leaf, known),
-            };
-            entries.insert(name.clone(), child);
-        }
-        self.objects[key].body = Body::Dir(entries);
-        key
-    }
-
-    /// Names of one upper object are one object; names of one lower object
-    /// only share its number.
-    fn add_leaf(&mut self, leaf: &Leaf, known: &mut Known) -> Key {
-        let upper = self.is_upper(leaf.id);
-        let same = known.leaves.get(&leaf.id).copied();
-        if let (Some(key), true) = (same, upper) {
-            return key;
-        }
-        let ino = match same {
-            Some(key) => self.objects[key].ino,
-            None => {
-                self.numbers += 1;
-                self.numbers
-            }
-        };
-        let key = self.objects.len();
-        self.objects.push(Node {
-            body: Body::Leaf(leaf.data.clone()),
-            mtime: Time::At(leaf.meta.mtime),
-            meta: leaf.meta.clone(),
-            ino,
-            upper,
-            lowers: 0,
-            origin: None,
-            links: leaf.links,
-        });
-        known.leaves.insert(leaf.id, key);
-        key
-    }
-
-    fn is_upper(&self, id: Id) -> bool {
-        self.writable && id.layer == 0
     }
 }

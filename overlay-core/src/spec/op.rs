@@ -189,6 +189,45 @@ pub enum Outcome {
     Sight(Box<Sight>),
 }
 
+impl Op {
+    /// The paths that it is about, those that it makes included.
+    pub fn paths(&self) -> Vec<Path> {
+        match self {
+            Op::Make { at, .. } | Op::Create { at, .. } | Op::Unlink { at } | Op::Rmdir { at } => {
+                vec![at.path()]
+            }
+            Op::Link { from, to } => vec![from.clone(), to.path()],
+            Op::Rename { from, to, .. } => vec![from.path(), to.path()],
+            Op::Write { path, .. }
+            | Op::Append { path, .. }
+            | Op::Empty { path }
+            | Op::Truncate { path, .. }
+            | Op::Allocate { path, .. }
+            | Op::Punch { path, .. }
+            | Op::Read { path }
+            | Op::ReadDir { path }
+            | Op::ReadLink { path }
+            | Op::Stat { path }
+            | Op::Chmod { path, .. }
+            | Op::Chown { path, .. }
+            | Op::SetMtime { path, .. }
+            | Op::SetXattr { path, .. }
+            | Op::RemoveXattr { path, .. }
+            | Op::GetXattr { path, .. }
+            | Op::ListXattrs { path }
+            | Op::Open { path, .. } => vec![path.clone()],
+            Op::ReadHeld { .. }
+            | Op::WriteHeld { .. }
+            | Op::StatHeld { .. }
+            | Op::TruncateHeld { .. }
+            | Op::ChmodHeld { .. }
+            | Op::Close { .. }
+            | Op::Remount
+            | Op::Rotate => Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use super::op::Op::*;

@@ -18,6 +18,11 @@ impl Path {
         names.push(name.clone());
         Path(names)
     }
+
+    /// Bytes of the path when it is written with slashes.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|name| 1 + name.as_bytes().len()).sum()
+    }
 }
 
 impl fmt::Display for Path {

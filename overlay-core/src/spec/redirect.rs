@@ -106,7 +106,7 @@ fn collect(dir: &Dir<Stored>, redirected: &mut BTreeSet<Id>) {
                 }
                 collect(dir, redirected);
             }
-            Stored::Leaf(_) | Stored::Whiteout => {}
+            Stored::Leaf(_) | Stored::Metacopy(_) | Stored::Whiteout => {}
         }
     }
 }

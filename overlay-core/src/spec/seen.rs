@@ -188,7 +188,7 @@ impl Sight {
     pub(super) fn with_data(self, data: &Data) -> Sight {
         match data {
             Data::File(bytes) | Data::Symlink(bytes) => Sight {
-                size: bytes.len() as u64,
+                size: data.size(),
                 content: Some(bytes.clone()),
                 ..self
             },

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Data, Dir, Leaf, Meta, Path, Redirect, Stored};
+use super::{Data, Dir, Leaf, Meta, Metacopy, Path, Redirect, Stored};
 
 impl fmt::Display for Dir<Stored> {
     /// One line for every object, by path.
@@ -14,20 +14,37 @@ impl fmt::Display for Dir<Stored> {
 fn show(dir: &Dir<Stored>, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let opaque = if dir.opaque { "opaque " } else { "" };
     write!(f, "  {path} {opaque}dir{}", dir.meta)?;
-    match &dir.redirect {
-        Some(redirect @ Redirect::Name(_)) => writeln!(f, " redirect .{redirect}")?,
-        Some(redirect @ Redirect::Path(_)) => writeln!(f, " redirect {redirect}")?,
-        None => writeln!(f)?,
-    }
+    show_redirect(dir.redirect.as_ref(), f)?;
+    writeln!(f)?;
     for (name, entry) in &dir.entries {
         let path = path.join(name);
         match entry {
             Stored::Dir(dir) => show(dir, &path, f)?,
             Stored::Leaf(leaf) => writeln!(f, "  {path} {leaf}")?,
+            Stored::Metacopy(copy) => writeln!(f, "  {path} {copy}")?,
             Stored::Whiteout => writeln!(f, "  {path} whiteout")?,
         }
     }
     Ok(())
+}
+
+fn show_redirect(redirect: Option<&Redirect>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match redirect {
+        Some(redirect @ Redirect::Name(_)) => write!(f, " redirect .{redirect}"),
+        Some(redirect @ Redirect::Path(_)) => write!(f, " redirect {redirect}"),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Display for Metacopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "metacopy of {} bytes", self.size)?;
+        if self.links > 1 {
+            write!(f, " (object {}, {} links)", self.id.number, self.links)?;
+        }
+        write!(f, "{}", self.meta)?;
+        show_redirect(self.redirect.as_ref(), f)
+    }
 }
 
 impl fmt::Display for Leaf {

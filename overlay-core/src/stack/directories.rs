@@ -17,15 +17,22 @@ use rustix::thread::CapabilitySet;
 use crate::dialect::{Dialect, Namespace};
 use crate::error::Error;
 use crate::layer::WritableStorage;
-use crate::layer::dir::{Descriptors, DirStorage, DirUpper};
+use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper};
 use crate::stack::Stack;
 use crate::stack::mounts::{MountTable, unescape_option};
+use crate::sys;
 
 mod error;
+mod format;
+mod look;
+mod owners;
 mod place;
 mod undo;
 
 pub use error::{Role, SetupError};
+pub use format::LayerFormat;
+pub use look::Looked;
+pub use owners::{Keeping, OwnerAttributes, Ownership};
 use place::{Place, refusal};
 use undo::Undo;
 
@@ -65,6 +72,9 @@ pub enum Marks {
 pub struct Directories {
     /// Read-only layers, top first; at least one.
     pub lowers: Vec<PathBuf>,
+    /// Layers that show nothing, and hold data of files on `lowers`: the
+    /// kernel's data-only lower layers. See [`Stack::data_only`].
+    pub data_lowers: Vec<PathBuf>,
     /// The layer that takes all changes; without it the union is read-only.
     pub upper: Option<PathBuf>,
     /// Where changes are prepared: a directory on the filesystem of `upper`
@@ -72,6 +82,13 @@ pub struct Directories {
     pub work: Option<PathBuf>,
     /// Names of the marks.
     pub marks: Marks,
+    /// Where owners are stored.
+    pub ownership: Ownership,
+    /// What reading does to the access times of the upper layer; those of
+    /// lower layers never change.
+    pub access_times: AccessTimes,
+    /// Who wrote the layers.
+    pub format: LayerFormat,
     /// Where the union will be mounted, to be checked against the layers.
     pub mount_point: Option<PathBuf>,
 }
@@ -87,33 +104,42 @@ impl Directories {
     /// As [`Directories::open`], for a caller who may still fail: what was
     /// made on disk goes away again unless [`Opened::keep`] is called.
     pub fn open_undoable(&self) -> Result<Opened, SetupError> {
+        self.open_by(DirUpper::open_with)
+    }
+
+    /// As [`Directories::open_undoable`], for a [check](crate::check) that
+    /// repairs: also where a volatile mount left its sign.
+    pub fn open_to_repair(&self) -> Result<Opened, SetupError> {
+        self.open_by(DirUpper::open_to_repair)
+    }
+
+    fn open_by(&self, open_upper: OpenUpper) -> Result<Opened, SetupError> {
         let places = self.check()?;
         let descriptors = Descriptors::from_rlimit();
-        let user = Dialect::Overlay(Namespace::User);
-        let trusted = Dialect::Overlay(Namespace::Trusted);
-        let dialect = match self.marks {
-            Marks::User => user,
-            Marks::Automatic if may_write_trusted() => trusted,
-            Marks::Automatic => user,
-        };
+        let namespace = self.namespace();
         let mut stack = Stack::new();
-        // Dropped before the stack: takes things back under the stack's locks.
+        let storage: Arc<dyn WritableStorage>;
+        // Dropped before the storage: takes things back under its locks.
         let mut undo = Undo::nothing();
         // Before anything is made: they may need more descriptors than there
         // are. Dropped first, so that `undo` has some left.
-        let lowers = places
-            .lowers
-            .iter()
-            .map(|lower| {
-                DirStorage::open(&lower.real, &descriptors).map_err(|error| lower.refused(error))
-            })
-            .collect::<Result<Vec<_>, SetupError>>()?;
+        let open = |lower: &Place| {
+            let storage = DirStorage::open(&lower.real, &descriptors)
+                .map_err(|error| lower.refused(error))?;
+            self.ownership.of_lower(storage, lower)
+        };
+        let lowers: Result<Vec<_>, SetupError> = places.lowers.iter().map(open).collect();
+        let data: Result<Vec<_>, SetupError> = places.data_lowers.iter().map(open).collect();
+        let (lowers, data) = (lowers?, data?);
+        let format = |lower: &Place| self.format.of_lower(&lower.real, namespace);
+        let dialects = places.lowers.iter().map(format);
         if let Some(last) = places.lowers.last() {
             require_spare_descriptors(last)?;
         }
         if let Some((upper, work)) = &places.writable {
             undo = Undo::of(work)?;
-            let storage = match open_upper(upper, work, &descriptors) {
+            let open = || open_upper(&upper.real, &work.real, &descriptors, self.access_times);
+            storage = match when_free(upper, work, open) {
                 Ok(storage) => storage,
                 Err(error) => {
                     // What lies there may be another mount's.
@@ -123,35 +149,57 @@ impl Directories {
                     return Err(error);
                 }
             };
-            stack = stack.upper_as(Arc::clone(&storage), dialect);
+            let dialect = self.format.of_upper(namespace);
             require_marks(&*storage, dialect, upper)?;
+            let owned = self.ownership.of_upper(Arc::clone(&storage), upper)?;
+            stack = stack.upper_as(owned, dialect);
         }
-        for storage in lowers {
+        for (storage, dialect) in lowers.into_iter().zip(dialects) {
             stack = stack.lower_as(storage, dialect);
+        }
+        for storage in data {
+            stack = stack.data_only(storage);
         }
         Ok(Opened { undo, stack })
     }
 
+    fn namespace(&self) -> Namespace {
+        match self.marks {
+            Marks::User => Namespace::User,
+            Marks::Automatic if may_write_trusted() => Namespace::Trusted,
+            Marks::Automatic => Namespace::User,
+        }
+    }
+
     /// All checks that need no change on disk.
     fn check(&self) -> Result<Places, SetupError> {
+        self.check_for(Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+    }
+
+    /// The same, where the upper layer is for no more than `allowed`.
+    fn check_for(&self, allowed: Access) -> Result<Places, SetupError> {
         let mounts = MountTable::read().map_err(SetupError::NoProc)?;
         if self.lowers.is_empty() {
             return Err(SetupError::NoLower);
         }
-        let lowers = self
-            .lowers
-            .iter()
-            .map(|path| {
-                let place = Place::find(Role::Lower, path, &mounts)?;
-                place.require(Access::READ_OK | Access::EXEC_OK)?;
-                Ok(place)
-            })
-            .collect::<Result<Vec<_>, SetupError>>()?;
+        let find = |path: &PathBuf| {
+            let place = Place::find(Role::Lower, path, &mounts)?;
+            place.require(Access::READ_OK | Access::EXEC_OK)?;
+            Ok(place)
+        };
+        let lowers = self.lowers.iter().map(find);
+        let lowers = lowers.collect::<Result<Vec<_>, SetupError>>()?;
+        let data_lowers = self.data_lowers.iter().map(find);
+        let data_lowers = data_lowers.collect::<Result<Vec<_>, SetupError>>()?;
         let writable = match &self.upper {
-            Some(upper) => Some(self.check_writable(upper, &mounts)?),
+            Some(upper) => Some(self.check_writable(upper, &mounts, allowed)?),
             None => None,
         };
-        let places = Places { lowers, writable };
+        let places = Places {
+            lowers,
+            data_lowers,
+            writable,
+        };
         places.check_overlaps()?;
         if let Some(point) = &self.mount_point {
             places.check_mount_point(point, &mounts)?;
@@ -163,9 +211,10 @@ impl Directories {
         &self,
         upper: &Path,
         mounts: &MountTable,
+        allowed: Access,
     ) -> Result<(Place, Place), SetupError> {
         let upper = Place::find(Role::Upper, upper, mounts)?;
-        upper.require(Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?;
+        upper.require(allowed)?;
         let work = match &self.work {
             Some(work) => Place::find(Role::Work, work, mounts)?,
             None => Place::beside(&upper, mounts)?,
@@ -179,7 +228,7 @@ impl Directories {
                 upper: upper.path,
             });
         }
-        work.require(Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?;
+        work.require(allowed)?;
         refuse_kernel_overlay(&upper, mounts)?;
         refuse_kernel_overlay(&work, mounts)?;
         Ok((upper, work))
@@ -189,12 +238,13 @@ impl Directories {
 /// The directories, found and checked.
 struct Places {
     lowers: Vec<Place>,
+    data_lowers: Vec<Place>,
     writable: Option<(Place, Place)>,
 }
 
 impl Places {
     fn all(&self) -> Vec<&Place> {
-        let mut all: Vec<&Place> = self.lowers.iter().collect();
+        let mut all: Vec<&Place> = self.lowers.iter().chain(&self.data_lowers).collect();
         if let Some((upper, work)) = &self.writable {
             all.extend([upper, work]);
         }
@@ -254,15 +304,18 @@ impl Opened {
     }
 }
 
-fn open_upper(
+type OpenUpper = fn(&Path, &Path, &Arc<Descriptors>, AccessTimes) -> Result<Arc<DirUpper>, Error>;
+
+/// Opens something that must not be in use, and waits a little if it is.
+fn when_free<T>(
     upper: &Place,
     work: &Place,
-    descriptors: &Arc<Descriptors>,
-) -> Result<Arc<dyn WritableStorage>, SetupError> {
+    open: impl Fn() -> Result<T, Error>,
+) -> Result<T, SetupError> {
     let until = Instant::now() + HANDOVER;
     loop {
-        match DirUpper::open(&upper.real, &work.real, descriptors) {
-            Ok(storage) => return Ok(storage),
+        match open() {
+            Ok(opened) => return Ok(opened),
             Err(Error::Busy(_)) if Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -271,6 +324,9 @@ fn open_upper(
                     upper: upper.path.clone(),
                     work: work.path.clone(),
                 });
+            }
+            Err(Error::Incompatible(feature)) => {
+                return Err(SetupError::incompatible(upper, work, &feature));
             }
             Err(error) => return Err(upper.refused(error)),
         }
@@ -294,18 +350,11 @@ fn require_marks(
 ) -> Result<(), SetupError> {
     let can = storage.capabilities();
     let path = upper.path.clone();
-    match dialect {
-        Dialect::Overlay(_) if !can.trusted_xattr && !can.user_xattr => {
-            Err(SetupError::NoXattr { path })
-        }
-        Dialect::Overlay(Namespace::Trusted) if !can.trusted_xattr => {
-            Err(SetupError::NoTrustedXattr { path })
-        }
-        Dialect::Overlay(Namespace::User) if !can.user_xattr => {
-            Err(SetupError::NoUserXattr { path })
-        }
-        Dialect::Overlay(_) if !can.whiteout_device => Err(SetupError::NoDevices { path }),
-        Dialect::Overlay(_) => Ok(()),
+    match dialect.namespace() {
+        _ if !can.trusted_xattr && !can.user_xattr => Err(SetupError::NoXattr { path }),
+        Namespace::Trusted if !can.trusted_xattr => Err(SetupError::NoTrustedXattr { path }),
+        Namespace::User if !can.user_xattr => Err(SetupError::NoUserXattr { path }),
+        Namespace::Trusted | Namespace::User => Ok(()),
     }
 }
 
@@ -314,10 +363,7 @@ fn require_marks(
 fn may_write_trusted() -> bool {
     let capable = rustix::thread::capabilities(None)
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
-    // user_namespaces(7): the first namespace maps all ids to themselves.
-    let first = fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
-    capable && first
+    capable && sys::proc::in_first_user_namespace()
 }
 
 /// The kernel does not see our locks, nor we its own: two writers in one

@@ -4,7 +4,9 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
+use rustix::fs::{
+    Access, AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+};
 use rustix::io::Errno;
 
 use super::proc::ProcPath;
@@ -73,6 +75,36 @@ pub fn set_times(object: Object<'_>, atime: Option<SetTime>, mtime: Option<SetTi
         }
     }
     .map_err(|e| Error::system("utimensat", object, e))
+}
+
+/// Whether this process may do that with an object; see `faccessat2(2)`. What
+/// only a read-only mount forbids it may.
+pub fn may(object: Object<'_>, right: Access) -> Result<bool> {
+    let answer = match object {
+        Object::Entry(at) => {
+            let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::accessat(at.dir, at.name.as_bytes(), right, flags)
+        }
+        Object::Held(fd) => {
+            let path = ProcPath::held(fd);
+            rustix::fs::accessat(CWD, path.as_c_str(), right, AtFlags::EACCESS)
+        }
+    };
+    match answer {
+        // The permission is looked at first (`do_faccessat` in fs/open.c).
+        Ok(()) | Err(Errno::ROFS) => Ok(true),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(false),
+        Err(errno) => Err(Error::system("faccessat2", object, errno)),
+    }
+}
+
+/// Whether `gid` is among the supplementary groups of this process. In doubt
+/// it is.
+pub fn is_in_group(gid: u32) -> bool {
+    match rustix::process::getgroups() {
+        Ok(groups) => groups.contains(&Gid::from_raw(gid)),
+        Err(_) => true,
+    }
 }
 
 /// Who new objects belong to that this process makes itself.

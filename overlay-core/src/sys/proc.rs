@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::{At, Object};
+use crate::attr::Owner;
 use crate::error::{Error, Result};
 use crate::name::NAME_MAX;
 
@@ -74,6 +75,31 @@ pub fn works(fd: BorrowedFd<'_>) -> Result<bool> {
     let direct = rustix::fs::fstat(fd).map_err(|e| Error::system("fstat", "a root", e))?;
     Ok((through.st_dev, through.st_ino) == (direct.st_dev, direct.st_ino))
 }
+
+/// Whether this process is in the first user namespace, which maps all ids to
+/// themselves; see `user_namespaces(7)`. One that cannot tell is not.
+pub fn in_first_user_namespace() -> bool {
+    ["uid_map", "gid_map"].into_iter().all(|map| {
+        fs::read_to_string(format!("/proc/self/{map}"))
+            .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]))
+    })
+}
+
+/// The ids that the kernel shows in place of those that have none in this
+/// process' user namespace; see `proc_sys_kernel(5)`.
+pub fn overflow_owner() -> Owner {
+    let id = |file: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/kernel/{file}")).ok()?;
+        text.trim().parse().ok()
+    };
+    Owner {
+        uid: id("overflowuid").unwrap_or(OVERFLOW_ID),
+        gid: id("overflowgid").unwrap_or(OVERFLOW_ID),
+    }
+}
+
+/// What Linux begins with.
+const OVERFLOW_ID: u32 = 65534;
 
 /// The file mode creation mask of this process, which `umask(2)` cannot tell
 /// without changing it. `None` where `/proc/self/status` lacks it (Linux 4.7).

@@ -1,6 +1,7 @@
 //! Extended attributes, of entries and of what is held, without opening
 //! anything for reading: through paths below `/proc/self/fd`, or where Linux has
-//! it (6.13) by `getxattrat(2)`, which takes a third of the time.
+//! it (6.13) by `getxattrat(2)`, which takes a third of the time, and
+//! `listxattrat(2)`.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -123,23 +124,71 @@ fn terminated<'a>(room: &'a mut [u8; NAME_MAX + 1], bytes: &[u8]) -> Option<&'a 
     CStr::from_bytes_with_nul(room.get(..=bytes.len())?).ok()
 }
 
+/// The number of `listxattrat(2)`, as that of `getxattrat(2)`.
+const SYS_LISTXATTRAT: libc::c_long = 465;
+
+/// As [`list`] of an entry, by `listxattrat(2)`; `ENOSYS` before Linux 6.13.
+pub fn list_entry(at: At<'_>) -> Result<Vec<Vec<u8>>> {
+    list_by_path(at.dir, at.name.as_bytes(), Object::Entry(at))
+}
+
+/// As [`list`] of a held directory, which may be an `O_PATH` descriptor, by
+/// `listxattrat(2)`; `ENOSYS` before Linux 6.13.
+pub fn list_directory(dir: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
+    list_by_path(dir, b".", Object::Held(dir))
+}
+
+fn list_by_path(dir: BorrowedFd<'_>, path: &[u8], object: Object<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut room = [0_u8; NAME_MAX + 1];
+    let path = terminated(&mut room, path)
+        .ok_or_else(|| Error::system("listxattrat", object, Errno::RANGE))?;
+    let call = |buf: &mut [u8]| {
+        // SAFETY: the path is NUL-terminated and lives until the call returns,
+        // as do the borrow of the descriptor and `buf`, whose true size is
+        // given and which nothing else can reach.
+        let answer = unsafe {
+            libc::syscall(
+                SYS_LISTXATTRAT,
+                dir.as_raw_fd(),
+                path.as_ptr(),
+                libc::AT_SYMLINK_NOFOLLOW,
+                buf.as_mut_ptr(),
+                buf.len(),
+            )
+        };
+        usize::try_from(answer).map_err(|_| last_errno())
+    };
+    names("listxattrat", object, call)
+}
+
 /// The names, as the kernel lists them; see `listxattr(2)`. Empty where the
 /// filesystem has none.
 pub fn list(object: Object<'_>) -> Result<Vec<Vec<u8>>> {
     let path = ProcPath::of(object);
     let path = path.as_c_str();
-    let mut first = [0_u8; FIRST_TRY];
     let call = |buf: &mut [u8]| match object {
         Object::Entry(_) => rustix::fs::llistxattr(path, buf),
         Object::Held(_) => rustix::fs::listxattr(path, buf),
     };
+    names("listxattr", object, call)
+}
+
+/// Makes a call that lists names, and again if it needs more room.
+fn names(
+    what: &'static str,
+    object: Object<'_>,
+    call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+) -> Result<Vec<Vec<u8>>> {
+    let mut first = [0_u8; FIRST_TRY];
+    let long;
     let list = match call(&mut first) {
-        Ok(len) => first[..len].to_vec(),
-        Err(Errno::OPNOTSUPP) => Vec::new(),
+        Ok(len) => first.get(..len).unwrap_or_default(),
+        Err(Errno::OPNOTSUPP) => &[],
         Err(Errno::RANGE) => {
-            with_most_room(call).map_err(|e| Error::system("listxattr", object, e))?
+            long = with_most_room(call).map_err(|e| Error::system(what, object, e))?;
+            &long
         }
-        Err(errno) => return Err(Error::system("listxattr", object, errno)),
+        Err(errno) => return Err(Error::system(what, object, errno)),
     };
     let names = list
         .split(|byte| *byte == 0)

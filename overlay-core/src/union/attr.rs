@@ -17,13 +17,14 @@ impl Inode {
             Body::Directory(directory) => {
                 directory.lowers.len() + usize::from(self.is_copied_up()) > 1
             }
-            Body::Other { .. } => false,
+            Body::Other(_) => false,
         };
         Attr {
             ino: self.shown_number(),
             // Counting the subdirectories of a merged directory means listing
             // it; 1 is the old sign for "not known" (as the kernel's).
             nlink: if merged { 1 } else { attr.nlink },
+            blocks: self.blocks(&attr),
             dev: 0,
             ..attr
         }
@@ -33,7 +34,11 @@ impl Inode {
 impl Union {
     /// The attributes of `inode`.
     pub fn attr(&self, inode: &Arc<Inode>) -> Result<Attr> {
-        Ok(inode.shown(inode.node().attr()?))
+        let attr = match (inode.indexed(), inode.writable.get()) {
+            (Some(indexed), Some(copy)) => self.indexed_attr(indexed, copy)?,
+            _ => inode.node().attr()?,
+        };
+        Ok(inode.shown(attr))
     }
 
     /// Changes attributes and returns the new ones; copies up first, without
@@ -57,7 +62,8 @@ impl Union {
         }
         let data = match set.size {
             Some(0) => DataNeeded::Nothing,
-            Some(_) | None => DataNeeded::All,
+            Some(_) => DataNeeded::All,
+            None => DataNeeded::Attributes,
         };
         let (node, copied) = self.copied(inode, data)?;
         let mut rest = *set;
@@ -65,6 +71,7 @@ impl Union {
             rest.size = None;
         }
         if rest != SetAttr::default() {
+            let _unchanging = inode.hold_data();
             node.set_attr(&rest)?;
         }
         self.attr(inode)
@@ -84,14 +91,6 @@ impl Union {
             Some(Store::ReadOnly(storage)) => storage.root().stat_fs(),
             Some(Store::Writable(storage)) => storage.root().stat_fs(),
             None => Err(Error::Invalid("a union needs a branch")),
-        }
-    }
-
-    /// `fsync(2)` of a directory: makes its entries durable.
-    pub fn sync_dir(&self, inode: &Arc<Inode>) -> Result<()> {
-        match inode.writable.get() {
-            Some(node) => node.sync(),
-            None => Ok(()),
         }
     }
 }

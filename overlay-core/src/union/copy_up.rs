@@ -2,7 +2,7 @@
 //! before it changes.
 //!
 //! The copy is staged in the work area with data, owner, attributes, mode and
-//! times, made durable, and published by one rename: at every instant a
+//! times, made durable (see `union/sync.rs`), and published by one rename: at every instant a
 //! reader, or a crash, sees the old whole or the new whole. Parents are
 //! copied first, each on its own, so no directory lock is held over data.
 //!
@@ -15,12 +15,12 @@ use super::Union;
 use super::copy_data::copy_data;
 use super::inode::Inode;
 use super::locks::{CopyUpGuard, DirWrite};
+use super::origin::LowerLinks;
 use super::table::ObjectId;
-use crate::attr::{FileKind, SetAttr};
+use crate::attr::{Attr, FileKind, SetAttr};
+use crate::dialect::Dialect;
 use crate::error::{Errno, Error, Result};
-use crate::layer::{
-    Access, New, NewKind, Node, RenameMode, SetXattr, Staged, SyncWhat, WritableNode,
-};
+use crate::layer::{Access, New, NewKind, Node, RenameMode, SetXattr, Staged, WritableNode};
 use crate::policy::Target;
 use crate::sys;
 
@@ -29,6 +29,8 @@ use crate::sys;
 pub(super) enum DataNeeded {
     /// All of it.
     All,
+    /// None, if the copy may leave it below (`metacopy`); else all.
+    Attributes,
     /// Nothing: the file is to be cut to size zero, and the copy is published
     /// cut, so that a failure or a crash never shows an empty file whose
     /// truncation did not happen.
@@ -40,7 +42,7 @@ pub(super) enum DataNeeded {
 pub(super) enum Copied {
     /// Yes; with [`DataNeeded::Nothing`] the file has been cut.
     Now,
-    /// It was there before.
+    /// It was there before, or is not cut: for a copy in the index.
     Before,
 }
 
@@ -64,21 +66,56 @@ impl Union {
         self.copied(inode, data).map(|(node, _)| node)
     }
 
+    /// As [`Union::writable`], for a caller who knows the name that is used,
+    /// and gives it to a copy in the index itself.
+    pub(super) fn writable_by_name<'a>(
+        &self,
+        inode: &'a Arc<Inode>,
+        data: DataNeeded,
+    ) -> Result<&'a Arc<dyn WritableNode>> {
+        self.copied_by_name(inode, data).map(|(node, _)| node)
+    }
+
     /// As [`Union::writable`], and says whether this call made the copy.
     pub(super) fn copied<'a>(
         &self,
         inode: &'a Arc<Inode>,
         data: DataNeeded,
     ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
-        if let Some(node) = inode.writable.get() {
+        if inode.indexed().is_none() {
+            return self.copied_by_name(inode, data);
+        }
+        // All names show a copy in the index at once, and linking it up may
+        // fail: it is cut after that, by the caller.
+        let needed = match data {
+            DataNeeded::Nothing => DataNeeded::All,
+            DataNeeded::All | DataNeeded::Attributes => data,
+        };
+        let (node, copied) = self.copied_by_name(inode, needed)?;
+        self.link_up_known(self.target()?, inode)?;
+        match data {
+            DataNeeded::Nothing => Ok((node, Copied::Before)),
+            DataNeeded::All | DataNeeded::Attributes => Ok((node, copied)),
+        }
+    }
+
+    fn copied_by_name<'a>(
+        &self,
+        inode: &'a Arc<Inode>,
+        data: DataNeeded,
+    ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
+        if let Some(node) = inode.writable.get()
+            && !inode.lacks_data()
+        {
             return Ok((node, Copied::Before));
         }
         let target = self.target()?;
         // Parents first, from the top, without recursion: trees are deep.
         let mut missing = Vec::new();
-        let mut above = inode.link();
+        // A copy in the index needs none.
+        let mut above = inode.link().filter(|_| inode.indexed().is_none());
         while let Some(link) = above {
-            if link.parent.is_copied_up() {
+            if inode.is_copied_up() || link.parent.is_copied_up() {
                 break;
             }
             above = link.parent.link();
@@ -87,9 +124,16 @@ impl Union {
         for parent in missing.iter().rev() {
             self.copy_up(target, parent, DataNeeded::All)?;
         }
-        let copied = self.copy_up(target, inode, data)?;
+        let copied = match inode.is_copied_up() {
+            true => Copied::Before,
+            false => self.copy_up(target, inode, data)?,
+        };
+        let brought = self.bring_data(target, inode, data)?;
         let node = inode.writable.get().ok_or(Error::Stale)?;
-        Ok((node, copied))
+        match brought {
+            true => Ok((node, Copied::Now)),
+            false => Ok((node, copied)),
+        }
     }
 
     fn copy_up(&self, target: &Target, inode: &Arc<Inode>, data: DataNeeded) -> Result<Copied> {
@@ -97,15 +141,37 @@ impl Union {
         if inode.is_copied_up() {
             return Ok(Copied::Before);
         }
+        if self.adopt_copy(inode)? {
+            return Ok(Copied::Before);
+        }
         let lower = inode.lower().ok_or(Error::Stale)?;
-        let staged = self.stage_copy(target, &**lower, data)?;
-        self.publish_copy(inode, staged)?;
+        let attr = lower.attr()?;
+        let leaves_data = self.leaves_data(&attr, data);
+        let staged = self.stage_copy(target, inode, &attr, data)?;
+        if leaves_data {
+            // Before the copy shows: nobody may take its hole for the data.
+            inode.set_lacks_data(true);
+        }
+        self.publish_copy(target, inode, staged)?;
+        inode.set_lacks_data(leaves_data);
         Ok(Copied::Now)
     }
 
-    /// Makes a whole copy of `lower` in the work area.
-    fn stage_copy(&self, target: &Target, lower: &dyn Node, data: DataNeeded) -> Result<Staged> {
-        let attr = lower.attr()?;
+    /// Makes a whole copy of `inode`, or one that leaves its data below, in
+    /// the work area.
+    fn stage_copy(
+        &self,
+        target: &Target,
+        inode: &Inode,
+        attr: &Attr,
+        data: DataNeeded,
+    ) -> Result<Staged> {
+        let lower = &**inode.lower().ok_or(Error::Stale)?;
+        if lower.hides_owner(attr)? {
+            let why = "the owner has no id in this user namespace, and would be lost";
+            return Err(Error::system("copy-up", why, Errno::OVERFLOW));
+        }
+        let leaves_data = self.leaves_data(attr, data);
         let link_target;
         let kind = match attr.kind {
             FileKind::Regular => NewKind::Regular,
@@ -120,23 +186,45 @@ impl Union {
             FileKind::BlockDevice => NewKind::BlockDevice(attr.rdev),
         };
         let regular = attr.kind == FileKind::Regular;
+        let mut marks = Vec::new();
+        let links = match inode.indexed() {
+            Some(_) => LowerLinks::Keep,
+            None => LowerLinks::Break,
+        };
+        let origin = self.origin_value(target, lower, attr, links)?;
+        let count = inode.indexed().map(Union::first_count);
+        if let Some(count) = &count {
+            marks.push((target.dialect.link_count_mark(), count.as_slice()));
+        }
+        if let Some(origin) = &origin {
+            marks.push((target.dialect.origin_mark(), origin.as_slice()));
+        }
+        if leaves_data {
+            marks.push(target.dialect.metacopy_mark());
+        }
         let new = New {
             kind,
             mode: if regular { STAGED_MODE } else { attr.mode },
             owner: sys::meta::process_owner(),
-            xattrs: &[],
+            xattrs: &marks,
         };
         let staged = Staged::new(&target.storage, &new)?;
         let copy = staged.node();
         // Data first: writing drops capabilities and setuid bits.
         let cut = regular && data == DataNeeded::Nothing;
-        let with_data = regular && attr.size > 0 && !cut;
+        let with_data = regular && attr.size > 0 && !cut && !leaves_data;
         let file = match with_data || cut {
             true => Some(copy.open(Access::Write)?),
             false => None,
         };
         if let (Some(file), true) = (&file, with_data) {
-            copy_data(&*lower.open(Access::Read)?, &**file, attr.size)?;
+            copy_data(&*self.open_data(inode)?, &**file, attr.size)?;
+        }
+        if leaves_data {
+            copy.set_attr(&SetAttr {
+                size: Some(attr.size),
+                ..SetAttr::default()
+            })?;
         }
         if (attr.uid, attr.gid) != (new.owner.uid, new.owner.gid) {
             copy.set_attr(&SetAttr {
@@ -145,30 +233,32 @@ impl Union {
                 ..SetAttr::default()
             })?;
         }
-        self.copy_xattrs(target, lower, &**copy)?;
+        self.copy_xattrs(target, self.dialect_below(inode), lower, &**copy)?;
         copy.set_attr(&SetAttr {
             mode: (attr.kind != FileKind::Symlink).then_some(attr.mode),
-            ..SetAttr::times_of(&attr)
+            ..SetAttr::times_of(attr)
         })?;
-        match &file {
+        if let (Some(file), true) = (&file, cut) {
             // Last: it changes the time, and perhaps the mode.
-            Some(file) if cut => file.set_len(0)?,
-            Some(file) => file.sync(SyncWhat::All)?,
-            None => {}
+            file.set_len(0)?;
         }
+        let data = file.as_deref().filter(|_| with_data);
+        self.sync_copy(&**copy, attr.kind, data)?;
         Ok(staged)
     }
 
-    /// Copies the attributes of `lower` but for the dialect's own.
+    /// Copies the attributes of `lower` but for those of the dialects: that
+    /// of its own branch is `dialect`.
     pub(super) fn copy_xattrs(
         &self,
         target: &Target,
+        dialect: Dialect,
         lower: &dyn Node,
         copy: &dyn WritableNode,
     ) -> Result<()> {
         for name in lower.xattr_names()? {
-            // The dialect's own attributes speak of their branch alone.
-            if target.dialect.shown_xattr(&name).is_none() {
+            // The dialects' own attributes speak of their branch alone.
+            if target.dialect.shown_xattr(&name).is_none() || dialect.shown_xattr(&name).is_none() {
                 continue;
             }
             let Some(value) = lower.xattr(&name)? else {
@@ -189,10 +279,17 @@ impl Union {
 
     /// Makes the copy visible at the inode's name; without one (the object
     /// was removed meanwhile) the copy stays nameless.
-    fn publish_copy(&self, inode: &Arc<Inode>, staged: Staged) -> Result<()> {
+    fn publish_copy(&self, target: &Target, inode: &Arc<Inode>, staged: Staged) -> Result<()> {
         // Asked while it can still fail: once the copy is visible, the inode
         // must know it.
         let id = ObjectId::from(&staged.node().attr()?);
+        if let Some(indexed) = inode.indexed() {
+            let (node, durable) = self.publish_in_index(indexed, staged)?;
+            self.table.give(id, inode.number());
+            // A look-up may have found it there already.
+            inode.writable.get_or_init(|| node);
+            return durable;
+        }
         loop {
             let Some(link) = inode.link() else {
                 let node = staged.keep()?;
@@ -209,7 +306,10 @@ impl Union {
             }
             let parent = link.parent.writable.get().ok_or(Error::Stale)?;
             let before = parent.attr()?;
+            self.make_impure_for(target, inode, &**staged.node(), &link.parent)?;
             let node = staged.publish(&**parent, &link.name, RenameMode::NoReplace, None)?;
+            // A failure is told once the inode knows its copy.
+            let durable = self.sync_entry(&**parent);
             self.set_copy(inode, id, node)?;
             self.table.forget_split(&link.parent, &link.name);
             // Making the copy is no change of the directory that anybody saw.
@@ -218,7 +318,7 @@ impl Union {
                 tracing::warn!(%error, "a copy-up shows in the times of its directory");
             }
             drop(held);
-            return Ok(());
+            return durable;
         }
     }
 
@@ -230,6 +330,9 @@ impl Union {
         node: Arc<dyn WritableNode>,
     ) -> Result<()> {
         self.table.give(id, inode.number());
+        if inode.is_split() {
+            inode.show_number(self.table.own_number(id));
+        }
         inode
             .writable
             .set(node)

@@ -10,7 +10,7 @@ use super::inode::Inode;
 use super::locks::DirWrite;
 use super::lookup::Written;
 use super::open::Handle;
-use super::{Caller, Entry, Union};
+use super::{Caller, DefaultAcls, Entry, Union};
 use crate::attr::{Owner, SetAttr};
 use crate::error::{Error, Result};
 use crate::layer::{Access, New, NewKind, OpenFile, Removal, RenameMode, Staged, WritableNode};
@@ -110,18 +110,19 @@ impl Union {
         if would_hide {
             return Err(Error::NotPermitted("this device would be a whiteout"));
         }
+        self.refuse_reserved(name)?;
         let dir = self.writable(parent, DataNeeded::All)?;
         let held = DirWrite::lock(&[parent])?;
         if held.is_removed(parent) {
             return Err(Error::NotFound);
         }
-        let written = self.written(parent, name, &held)?;
+        let written = self.claim(target, parent, &**dir, name, &held)?;
         if written == Written::Object
             || written == Written::Nothing && self.lower_shows(parent, name, &held)?
         {
             return Err(Error::Exists);
         }
-        let heritage = inherit(target, parent, &**dir, asked)?;
+        let heritage = inherit(target, parent, &**dir, asked, self.options.default_acls)?;
         let xattrs: Vec<(&[u8], &[u8])> = heritage
             .xattrs
             .iter()
@@ -154,6 +155,7 @@ fn inherit(
     parent: &Inode,
     dir: &dyn WritableNode,
     asked: &Asked<'_>,
+    acls: DefaultAcls,
 ) -> Result<Heritage> {
     let above = dir.attr()?;
     let is_dir = asked.kind == NewKind::Directory;
@@ -162,7 +164,8 @@ fn inherit(
         mode: asked.mode & !asked.caller.umask & 0o7777,
         xattrs: Vec::new(),
     };
-    if !matches!(asked.kind, NewKind::Symlink(_))
+    if acls == DefaultAcls::Inherited
+        && !matches!(asked.kind, NewKind::Symlink(_))
         && let Some(default) = dir.xattr(acl::DEFAULT)?
     {
         let inherited = acl::inherit(&default, asked.mode & 0o7777)?;

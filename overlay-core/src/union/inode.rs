@@ -1,10 +1,13 @@
 //! One object of the union: where its parts lie, and by which names it is
 //! reached. Owns no descriptor: nodes of the layers find their objects again.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::origin::Impure;
 use super::table::Table;
 use crate::attr::FileKind;
 use crate::dialect::Redirect;
@@ -16,9 +19,10 @@ use crate::stack::BranchId;
 #[derive(Debug)]
 pub struct Inode {
     number: u64,
-    /// The number to show until the object is copied up, where it is not
-    /// `number`: see [`Inode::number`].
-    pub(super) shared_number: Option<u64>,
+    /// The number to show; for almost all it is `number`: see
+    /// [`Inode::number`].
+    shown_number: AtomicU64,
+    generation: u32,
     /// The copy on a writable branch. Set once, read without a lock.
     pub(super) writable: OnceLock<Arc<dyn WritableNode>>,
     /// The names by which the union reaches it. Leaf lock.
@@ -34,11 +38,44 @@ pub struct Inode {
 #[derive(Debug)]
 pub(super) enum Body {
     Directory(Box<Directory>),
-    Other {
-        kind: FileKind,
-        /// The object on a read-only branch that shows, if it did.
-        lower: Option<Arc<dyn Node>>,
-    },
+    Other(Other),
+}
+
+/// What is not a directory.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub kind: FileKind,
+    /// The topmost object on a read-only branch, if it shows or its data does.
+    pub lower: Option<Arc<dyn Node>>,
+    /// Where the data lies that what shows lacks, if not on `lower`.
+    pub data: Option<Box<DataBelow>>,
+    /// What shows (the copy, else `lower`) has attributes alone: a metacopy.
+    /// Changes under the copy-up lock.
+    pub lacks_data: AtomicBool,
+    /// Set where the object is, or will be, in the index when copied up.
+    pub indexed: Option<Box<Indexed>>,
+}
+
+/// A lower file with several names that stays one object.
+#[derive(Debug)]
+pub(super) struct Indexed {
+    /// Of its entry in the index.
+    pub name: NameBuf,
+    /// Links of the original, which never change.
+    pub lower_links: u64,
+    /// Whether there are known names that only lower branches have.
+    pub lower_names: AtomicBool,
+    /// Held while the links of the copy change, together with the stored
+    /// count. Rank 4, before `Inode::links`.
+    pub counting: Mutex<()>,
+}
+
+/// Where the data of a metacopy lies.
+#[derive(Debug)]
+pub(super) enum DataBelow {
+    Node(Arc<dyn Node>),
+    /// On a data-only branch, at this path; looked for when it is needed.
+    Path(VecDeque<NameBuf>),
 }
 
 /// The state of a directory.
@@ -49,6 +86,8 @@ pub(super) struct Directory {
     /// Where its copy says that they lie, if not by its name. Leaf lock;
     /// changes under the parent's lock, together with the copy's mark.
     pub redirect: Mutex<Option<Redirect>>,
+    /// Whether copies that say where they come from may be in it.
+    pub impure: Impure,
     /// Protects the entries: readers look up and list, writers change.
     /// Rank 3; several are taken in the order of inode numbers.
     pub state: RwLock<DirState>,
@@ -102,6 +141,12 @@ impl Links {
     /// The name that is used for the object.
     pub fn first(&self) -> Option<&Link> {
         self.first.as_ref()
+    }
+
+    /// All known names.
+    pub fn all(&self) -> Vec<Link> {
+        let more = self.more.iter().flat_map(|more| more.iter());
+        self.first.iter().chain(more).cloned().collect()
     }
 
     pub fn contains(&self, parent: &Arc<Inode>, name: &Name) -> bool {
@@ -158,7 +203,7 @@ impl Links {
 impl Inode {
     pub(super) fn new(
         number: u64,
-        shared_number: Option<u64>,
+        shown_number: u64,
         body: Body,
         writable: Option<Arc<dyn WritableNode>>,
         link: Option<Link>,
@@ -166,7 +211,8 @@ impl Inode {
     ) -> Inode {
         Inode {
             number,
-            shared_number,
+            shown_number: AtomicU64::new(shown_number),
+            generation: table.trails().generation(number),
             writable: writable.map_or_else(OnceLock::new, OnceLock::from),
             links: RwLock::new(link.map_or_else(Links::default, Links::one)),
             copy_up: Mutex::new(()),
@@ -181,16 +227,21 @@ impl Inode {
     /// `Attr::ino` is the same, except for a lower file with several hard
     /// links: there each name is an inode of its own (writing to one breaks
     /// the link, as on the kernel without `index`), while `Attr::ino` shows
-    /// the shared lower number until the link is broken.
+    /// the shared lower number, and that of the copy once the link is broken.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Tells this object from others that had its number before.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// What it is; never changes.
     pub fn kind(&self) -> FileKind {
         match &self.body {
             Body::Directory(_) => FileKind::Directory,
-            Body::Other { kind, .. } => *kind,
+            Body::Other(other) => other.kind,
         }
     }
 
@@ -201,17 +252,24 @@ impl Inode {
 
     /// The number that `stat(2)` shows.
     pub(super) fn shown_number(&self) -> u64 {
-        match self.shared_number {
-            Some(shared) if self.writable.get().is_none() => shared,
-            Some(_) | None => self.number,
-        }
+        self.shown_number.load(Ordering::Relaxed)
+    }
+
+    /// From now on `stat(2)` shows `number`.
+    pub(super) fn show_number(&self, number: u64) {
+        self.shown_number.store(number, Ordering::Relaxed);
+    }
+
+    /// Whether this is one name of a lower file with several.
+    pub(super) fn is_split(&self) -> bool {
+        self.shown_number() != self.number
     }
 
     /// The directory's state; `None` for anything else.
     pub(super) fn directory(&self) -> Option<&Directory> {
         match &self.body {
             Body::Directory(directory) => Some(directory),
-            Body::Other { .. } => None,
+            Body::Other(_) => None,
         }
     }
 
@@ -219,7 +277,7 @@ impl Inode {
     pub(super) fn lower(&self) -> Option<&Arc<dyn Node>> {
         match &self.body {
             Body::Directory(directory) => directory.lowers.first().map(|lower| &lower.node),
-            Body::Other { lower, .. } => lower.as_ref(),
+            Body::Other(other) => other.lower.as_ref(),
         }
     }
 
@@ -229,6 +287,34 @@ impl Inode {
             (Some(node), _) => &**node,
             (None, Some(node)) => &**node,
             (None, None) => unreachable!("an inode is made from at least one part"),
+        }
+    }
+
+    /// Whether what shows has attributes alone, and its data lies below.
+    pub(super) fn lacks_data(&self) -> bool {
+        match &self.body {
+            Body::Directory(_) => false,
+            Body::Other(other) => other.lacks_data.load(Ordering::Acquire),
+        }
+    }
+
+    /// From now on what shows has, or lacks, its data. Under the copy-up lock.
+    pub(super) fn set_lacks_data(&self, lacks: bool) {
+        if let Body::Other(other) = &self.body {
+            other.lacks_data.store(lacks, Ordering::Release);
+        }
+    }
+
+    /// Whether the data lies on a writable branch, by creation or copy-up.
+    pub(super) fn has_copied_data(&self) -> bool {
+        self.is_copied_up() && !self.lacks_data()
+    }
+
+    /// What it has to do with the index.
+    pub(super) fn indexed(&self) -> Option<&Indexed> {
+        match &self.body {
+            Body::Directory(_) => None,
+            Body::Other(other) => other.indexed.as_deref(),
         }
     }
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::copy_up::DataNeeded;
-use super::inode::Inode;
+use super::inode::{Inode, Link};
 use super::locks::DirWrite;
 use super::lookup::Written;
+use super::redirect::Reach;
 use super::{Entry, Union};
 use crate::error::{Error, Result};
 use crate::layer::RenameMode;
 use crate::name::Name;
+use crate::policy::Target;
 
 impl Union {
     /// Gives a non-directory another name; copies it up first.
@@ -21,17 +23,25 @@ impl Union {
         if self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
         }
-        self.target()?;
+        let target = self.target()?;
+        self.refuse_reserved(name)?;
         if inode.kind().is_dir() {
             return Err(Error::NotPermitted("a directory has one name"));
         }
-        let node = self.writable(inode, DataNeeded::All)?;
         let dir = self.writable(parent, DataNeeded::All)?;
-        let held = DirWrite::lock(&[parent])?;
+        let node = self.writable(inode, self.needed_to_link(target, inode)?)?;
+        // A metacopy must not move while it is marked.
+        let source = inode.link().filter(|_| inode.lacks_data());
+        if source.is_none() {
+            self.writable(inode, DataNeeded::All)?;
+        }
+        let mut locked = vec![parent];
+        locked.extend(source.as_ref().map(|link| &link.parent));
+        let held = DirWrite::lock(&locked)?;
         if held.is_removed(parent) {
             return Err(Error::NotFound);
         }
-        let mode = match self.written(parent, name, &held)? {
+        let mode = match self.claim(target, parent, &**dir, name, &held)? {
             Written::Object => return Err(Error::Exists),
             Written::Nothing if self.lower_shows(parent, name, &held)? => {
                 return Err(Error::Exists);
@@ -39,12 +49,33 @@ impl Union {
             Written::Nothing => RenameMode::NoReplace,
             Written::Whiteout => RenameMode::Replace,
         };
+        if let Some(link) = &source {
+            if !inode.links.read().contains(&link.parent, &link.name) {
+                drop(held);
+                return self.link(inode, parent, name);
+            }
+            let reach = Reach::AnotherParent;
+            self.mark_file(target, inode, &link.parent, &link.name, reach)?;
+        }
+        self.make_impure_for(target, inode, &**node, parent)?;
+        let counting = self.count_with_copy(target, inode)?;
         dir.link(name, &**node, mode)?;
+        drop(counting);
         self.add_link(inode, parent, name);
         let attr = self.attr(inode)?;
         Ok(Entry {
             inode: Arc::clone(inode),
             attr,
         })
+    }
+
+    /// What must be copied up of a file that gets another name.
+    fn needed_to_link(&self, target: &Target, inode: &Arc<Inode>) -> Result<DataNeeded> {
+        match inode.link() {
+            Some(Link { parent, name }) => {
+                self.needed_to_move(target, inode, &parent, &name, Reach::AnotherParent)
+            }
+            None => Ok(DataNeeded::All),
+        }
     }
 }

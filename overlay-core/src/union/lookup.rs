@@ -5,13 +5,17 @@
 //! states before and after a change of that directory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::inode::{Body, Directory, Inode, Link};
+use super::inode::{Body, Directory, Inode, Link, Other};
 use super::locks::{DirHeld, DirRead};
+use super::origin::Impure;
 use super::search::View;
 use super::table::ObjectId;
-use super::{Entry, Union};
+use super::{Entry, Union, index};
+use crate::dialect::Says;
 use crate::error::{Error, Result};
+use crate::layer::WritableNode;
 use crate::name::Name;
 
 /// What the writable branch itself stores at a name.
@@ -47,8 +51,12 @@ impl Union {
             return Ok(None);
         };
         let attr = view.attr;
-        let inode = self.inode_of(parent, name, view);
-        let attr = inode.shown(attr);
+        let inode = self.inode_of(parent, name, view)?;
+        let attr = match inode.indexed() {
+            // What was found may not be what shows: the copy in the index.
+            Some(_) => self.attr(&inode)?,
+            None => inode.shown(attr),
+        };
         Ok(Some(Entry { inode, attr }))
     }
 
@@ -66,7 +74,8 @@ impl Union {
         let Some(attr) = node.attr_of(name)? else {
             return Ok(Written::Nothing);
         };
-        let marked = self.may_hold_marked_files(target.dialect, &**node)?;
+        let marked = target.dialect.may_be_file_whiteout(&attr)
+            && self.may_hold_marked_files(target.dialect, &**node)?;
         match target.dialect.entry_hides(&**node, name, &attr, marked)? {
             true => Ok(Written::Whiteout),
             false => Ok(Written::Object),
@@ -84,20 +93,20 @@ impl Union {
         debug_assert!(held.holds(parent));
         let directory = parent.directory().ok_or(Error::NotDirectory)?;
         for lower in &directory.lowers {
-            let Some(attr) = lower.node.attr_of(name)? else {
-                continue;
-            };
             let dialect = self.dialect_of(lower);
-            let hides = dialect.entry_hides(&*lower.node, name, &attr, lower.file_whiteouts)?;
-            return Ok(!hides);
+            match dialect.says_of(&*lower.node, name, lower.file_whiteouts)? {
+                Says::Nothing => {}
+                Says::Hides => return Ok(false),
+                Says::Shows | Says::ShowsAlone => return Ok(true),
+            }
         }
         Ok(false)
     }
 
     /// The inode of what was found: the known one, or a new one.
-    fn inode_of(&self, parent: &Arc<Inode>, name: &Name, view: View) -> Arc<Inode> {
+    fn inode_of(&self, parent: &Arc<Inode>, name: &Name, view: View) -> Result<Arc<Inode>> {
         if view.attr.kind.is_dir() {
-            self.directory_inode(parent, name, view)
+            Ok(self.directory_inode(parent, name, view))
         } else {
             self.file_inode(parent, name, view)
         }
@@ -132,11 +141,12 @@ impl Union {
         let body = Body::Directory(Box::new(Directory {
             lowers: view.lowers.into_boxed_slice(),
             redirect: parking_lot::Mutex::new(view.redirect),
+            impure: Impure::default(),
             state: parking_lot::RwLock::default(),
         }));
         self.table.enter(Inode::new(
             number,
-            None,
+            number,
             body,
             view.writable,
             Some(link),
@@ -144,40 +154,131 @@ impl Union {
         ))
     }
 
-    fn file_inode(&self, parent: &Arc<Inode>, name: &Name, view: View) -> Arc<Inode> {
-        let own = self.table.number_of(ObjectId::from(&view.attr));
+    fn file_inode(&self, parent: &Arc<Inode>, name: &Name, mut view: View) -> Result<Arc<Inode>> {
+        let entry = match &view.writable {
+            Some(node) => self.entry_of_written(parent, name, &**node, &view.attr)?,
+            None => self.index_of_lower(&view)?,
+        };
+        if let Some(entry) = entry {
+            return self.indexed_inode(parent, name, view, entry);
+        }
+        let own = match &view.writable {
+            Some(node) => self.number_of_written(parent, name, &**node, &view.attr)?,
+            None => self.table.number_of(ObjectId::from(&view.attr)),
+        };
         // Each name of a lower file with several is an object of its own:
         // writing to one breaks the link, and the kernel's requests name the
         // inode, not the name that was used.
-        let split = view.writable.is_none() && view.attr.nlink > 1 && self.target.is_some();
-        let (number, shared) = if split {
-            (self.table.split_number(parent, name), Some(own))
-        } else {
-            (own, None)
+        let mut split = view.writable.is_none() && view.attr.nlink > 1 && self.target.is_some();
+        let mut shown = split.then_some(own);
+        if !split && self.is_taken(own, parent, name, &view)? {
+            (split, shown) = (true, None);
+        }
+        let number = match split {
+            true => self.table.split_number(parent, name),
+            false => own,
         };
-        let inode = self.table.get(number).unwrap_or_else(|| {
-            let body = Body::Other {
-                kind: view.attr.kind,
-                lower: view.lower,
-            };
-            let link = Link {
-                parent: Arc::clone(parent),
-                name: name.to_owned(),
-            };
-            self.table.enter(Inode::new(
-                number,
-                shared,
-                body,
-                view.writable,
-                Some(link),
-                &self.table,
-            ))
-        });
+        let inode = match self.table.get(number) {
+            Some(known) => known,
+            None => {
+                let other = Other {
+                    kind: view.attr.kind,
+                    lacks_data: AtomicBool::new(view.lacks_data),
+                    lower: view.lower.take(),
+                    data: view.data.take().map(Box::new),
+                    indexed: None,
+                };
+                let shown = shown.unwrap_or(number);
+                let made = self.new_file(number, shown, other, view.writable, parent, name);
+                self.refresh_data(&made)?;
+                made
+            }
+        };
         if split {
             self.table.confirm_split(parent, name, number);
         }
         self.add_link(&inode, parent, name);
-        inode
+        Ok(inode)
+    }
+
+    /// One object for all names of a lower file with several: its copy in the
+    /// index, or the lower file itself.
+    fn indexed_inode(
+        &self,
+        parent: &Arc<Inode>,
+        name: &Name,
+        view: View,
+        entry: index::Entry,
+    ) -> Result<Arc<Inode>> {
+        let number = entry.number;
+        let only_below = view.writable.is_none();
+        if let Some(copy) = &entry.copy {
+            self.table.give(ObjectId::from(&copy.attr), number);
+        }
+        let inode = match self.table.get(number) {
+            Some(known) => known,
+            None => {
+                let copy = entry.copy.map(|found| (found.node, found.attr));
+                let lacks_data = match (&copy, &self.target) {
+                    (Some((node, attr)), Some(target)) => {
+                        target.dialect.lacks_data(&**node, attr)?
+                    }
+                    _ => view.lacks_data,
+                };
+                let other = Other {
+                    kind: view.attr.kind,
+                    lacks_data: AtomicBool::new(lacks_data),
+                    lower: view.lower,
+                    data: view.data.map(Box::new),
+                    indexed: Some(entry.indexed),
+                };
+                let copy = copy.map(|(node, _)| node);
+                let made = self.new_file(number, number, other, copy, parent, name);
+                self.refresh_data(&made)?;
+                self.adopt_copy(&made)?;
+                made
+            }
+        };
+        self.add_link(&inode, parent, name);
+        if let (true, Some(indexed)) = (only_below, inode.indexed()) {
+            indexed.lower_names.store(true, Ordering::Release);
+        }
+        Ok(inode)
+    }
+
+    fn new_file(
+        &self,
+        number: u64,
+        shown: u64,
+        other: Other,
+        writable: Option<Arc<dyn WritableNode>>,
+        parent: &Arc<Inode>,
+        name: &Name,
+    ) -> Arc<Inode> {
+        let link = Link {
+            parent: Arc::clone(parent),
+            name: name.to_owned(),
+        };
+        let body = Body::Other(other);
+        let inode = Inode::new(number, shown, body, writable, Some(link), &self.table);
+        self.table.enter(inode)
+    }
+
+    /// Whether `number` is that of another object: one that says it is a copy
+    /// of what shows here too. Only damaged stacks have that.
+    fn is_taken(&self, number: u64, parent: &Arc<Inode>, name: &Name, view: &View) -> Result<bool> {
+        let Some(known) = self.table.get(number) else {
+            return Ok(false);
+        };
+        if known.links.read().contains(parent, name) {
+            return Ok(false);
+        }
+        let part = match (&view.writable, known.writable.get()) {
+            (Some(_), Some(node)) => node.attr()?,
+            (None, None) => known.node().attr()?,
+            (Some(_), None) | (None, Some(_)) => return Ok(true),
+        };
+        Ok(ObjectId::from(&part) != ObjectId::from(&view.attr))
     }
 
     /// Notes that `inode` is reached by this name too.
@@ -189,6 +290,7 @@ impl Union {
         // An object whose known names were all removed lives on by its
         // descriptor: here is a name for it again.
         if links.first().is_none()
+            && inode.indexed().is_none()
             && let (Some(node), Some(dir)) = (inode.writable.get(), parent.writable.get())
             && let Err(error) = node.relocate(&**dir, name)
         {

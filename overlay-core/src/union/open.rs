@@ -12,7 +12,7 @@ use super::copy_up::{Copied, DataNeeded};
 use super::inode::Inode;
 use crate::attr::{Attr, FileKind};
 use crate::error::{Errno, Error, Result};
-use crate::layer::{Access, OpenFile, SeekTo, SyncWhat};
+use crate::layer::{Access, OpenFile, SeekTo};
 
 /// How to open a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +45,7 @@ impl Handle {
             writable,
             source: RwLock::new(Source {
                 file,
-                is_copy: writable || inode.is_copied_up(),
+                is_copy: writable || inode.has_copied_data(),
             }),
         }
     }
@@ -56,10 +56,10 @@ impl Handle {
     }
 
     /// The file that shows now: the copy if there is one.
-    fn file(&self) -> Result<Arc<dyn OpenFile>> {
+    pub(super) fn file(&self) -> Result<Arc<dyn OpenFile>> {
         {
             let source = self.source.read();
-            if source.is_copy || !self.inode.is_copied_up() {
+            if source.is_copy || !self.inode.has_copied_data() {
                 return Ok(Arc::clone(&source.file));
             }
         }
@@ -96,8 +96,8 @@ impl Union {
         if !options.write && !options.truncate {
             // Asked before opening: a copy made in between is noticed at the
             // first read.
-            let is_copy = inode.is_copied_up();
-            let file = inode.node().open(Access::Read)?;
+            let is_copy = inode.has_copied_data();
+            let file = self.open_data(inode)?;
             let handle = Handle::new(inode, file, false);
             handle.source.write().is_copy = is_copy;
             return Ok(handle);
@@ -147,18 +147,12 @@ impl Union {
         target.copy_range(to_offset, &*from.file()?, from_offset, len)
     }
 
-    /// `fsync(2)`, `fdatasync(2)` of an open file.
-    pub fn sync_file(&self, handle: &Handle, what: SyncWhat) -> Result<()> {
-        let source = handle.file()?;
-        if !handle.inode.is_copied_up() {
-            // A lower file is as durable as it will ever be.
-            return Ok(());
-        }
-        source.sync(what)
-    }
-
     /// The attributes of an open file, through its descriptor.
     pub fn attr_of_handle(&self, handle: &Handle) -> Result<Attr> {
+        if handle.inode.lacks_data() || handle.inode.indexed().is_some() {
+            // The descriptor is of the data, or does not know of all links.
+            return self.attr(&handle.inode);
+        }
         let attr = handle.file()?.attr()?;
         Ok(handle.inode.shown(attr))
     }

@@ -1,12 +1,67 @@
 //! What a union does where the kernel's overlayfs has a mount option for it.
 
+use crate::dialect::Namespace;
+use crate::stack::{Branch, Stack};
+
+pub use super::sync::Durability;
+pub use super::trail::NfsExport;
+
 /// How a union behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Options {
     /// Renamed directories with lower content.
     pub redirect_dir: RedirectDir,
+    /// Files whose data stays on a branch below.
+    pub metacopy: Metacopy,
+    /// Lower files with several hard links.
+    pub index: Index,
+    /// How long file handles are good.
+    pub nfs_export: NfsExport,
+    /// Inode numbers of objects on several filesystems.
+    pub xino: Xino,
+    /// What copying up makes durable.
+    pub durability: Durability,
     /// When the work area is cleared of what a crash left there.
     pub recover: Recover,
+    /// Default ACLs of directories.
+    pub default_acls: DefaultAcls,
+}
+
+/// What the default ACL of a directory is to a new object in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DefaultAcls {
+    /// Its own ACL, in place of the umask.
+    #[default]
+    Inherited,
+    /// Nothing: the mount option `noacl`.
+    Ignored,
+}
+
+impl Options {
+    /// What the kernel takes for such a stack by default: where anybody may
+    /// have written the marks (`user.overlay.*`), redirects and files whose
+    /// data lies below are refused, for they lead past the permissions of
+    /// directories.
+    ///
+    /// ```
+    /// use overlay_core::union::{Options, RedirectDir};
+    /// use overlay_core::{Dialect, MemStorage, Namespace, Stack};
+    ///
+    /// let user = Dialect::Overlay(Namespace::User);
+    /// let stack = Stack::new().lower_as(MemStorage::new(), user);
+    /// assert_eq!(Options::of(&stack).redirect_dir, RedirectDir::NoFollow);
+    /// ```
+    pub fn of(stack: &Stack) -> Options {
+        let trusted = |branch: &Branch| branch.dialect.namespace() == Namespace::Trusted;
+        match stack.branches().iter().all(trusted) {
+            true => Options::default(),
+            false => Options {
+                redirect_dir: RedirectDir::NoFollow,
+                metacopy: Metacopy::NoFollow,
+                ..Options::default()
+            },
+        }
+    }
 }
 
 /// When the work area is cleared of what a crash left there.
@@ -34,4 +89,45 @@ pub enum RedirectDir {
     /// A name with a redirect is `EPERM`: following one needs trust in who
     /// wrote the layer, for it leads past the permissions of directories.
     NoFollow,
+}
+
+/// The mount option `metacopy`: whether a change of a lower file's attributes
+/// leaves its data where it is, until the first write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metacopy {
+    /// Such files are made and read.
+    On,
+    /// Those that others made are read; copies are whole. The kernel has no
+    /// such state: with `off` it refuses them.
+    #[default]
+    Follow,
+    /// A file whose data lies below is `EPERM`, as with the kernel's `off`:
+    /// it shows data past the permissions of its directory. Those whose data
+    /// lies on a data-only branch are read.
+    NoFollow,
+}
+
+/// The mount option `xino`: inode numbers where the branches lie on several
+/// filesystems. The numbers of the first are shown as they are in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Xino {
+    /// As `On`.
+    #[default]
+    Auto,
+    /// An object's number within its filesystem, with the filesystem in the
+    /// bits above: the same at every mount of the stack.
+    On,
+    /// Numbers that last as long as the union.
+    Off,
+}
+
+/// The mount option `index`: whether a lower file with several hard links
+/// stays one object when it is copied up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Index {
+    /// It does: its copy lies in an index beside the work area.
+    On,
+    /// The name that is written to becomes a file of its own.
+    #[default]
+    Off,
 }

@@ -17,7 +17,7 @@ use super::inode::{Directory, Inode, LowerDir};
 use super::locks::{DirHeld, DirRead};
 use super::table::{ObjectId, ROOT};
 use crate::attr::FileKind;
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Meaning};
 use crate::error::{Error, Result};
 use crate::layer::Node;
 use crate::name::{Name, NameBuf};
@@ -167,7 +167,16 @@ impl Union {
                 Err(error) => return Err(error),
             }
         }
-        Ok(self.table.number_of(met.id))
+        if met.written
+            && !met.kind.is_dir()
+            && self.table.given(met.id).is_none()
+            && self.may_hold_origins(inode)?
+            && let Some(node) = inode.writable.get()
+            && let Some(found) = node.lookup(&met.name)?
+        {
+            return self.number_of_written(inode, &met.name, &*found.node, &found.attr);
+        }
+        Ok(self.table.listed_number(met.id))
     }
 
     /// Whether a directory of the writable branch was renamed, and shows the
@@ -207,6 +216,9 @@ impl Union {
         let several = parts.len() > 1;
         for part in &parts {
             for new in read_part(part)? {
+                if self.is_reserved(&new.name) {
+                    continue;
+                }
                 if !several {
                     met.push(new);
                     continue;
@@ -267,8 +279,17 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
         ControlFlow::Continue(())
     })?;
     let mut met = Vec::with_capacity(raw.len());
+    let mut hidden = Vec::new();
     for (name, kind, ino) in raw {
         let id = ObjectId::new(dev, ino);
+        match part.dialect.meaning(&name) {
+            Meaning::Entry => {}
+            Meaning::Hides(name) => {
+                hidden.push((name.to_owned(), id));
+                continue;
+            }
+            Meaning::Private => continue,
+        }
         let (kind, hides) = match kind {
             Some(kind) if !needs_attr(part, kind) => (kind, false),
             Some(_) | None => match part.node.attr_of(&name)? {
@@ -290,6 +311,16 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
             written: part.written,
         });
     }
+    // Last: they say nothing about what this part itself has by the name.
+    let hiders = hidden.into_iter().map(|(name, id)| Met {
+        name,
+        kind: FileKind::Regular,
+        id,
+        hides: true,
+        over: None,
+        written: part.written,
+    });
+    met.extend(hiders);
     Ok(met)
 }
 

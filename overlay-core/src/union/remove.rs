@@ -12,7 +12,7 @@ use super::inode::{Inode, Links};
 use super::locks::DirWrite;
 use super::lookup::Written;
 use crate::error::{Error, Result};
-use crate::layer::{Removal, RenameMode, Staged, WritableNode};
+use crate::layer::{Removal, RenameMode, WritableNode};
 use crate::name::{Name, NameBuf};
 use crate::policy::Target;
 
@@ -26,35 +26,65 @@ impl Union {
         if found.inode.kind().is_dir() {
             return Err(Error::IsDirectory);
         }
-        let dir = self.writable(parent, DataNeeded::All)?;
-        let held = DirWrite::lock(&[parent])?;
-        if held.is_removed(parent) {
-            return Err(Error::NotFound);
+        let mut inode = found.inode;
+        loop {
+            let dir = self.writable(parent, DataNeeded::All)?;
+            if inode.indexed().is_some() {
+                // Before a lower name goes, its object counts its names.
+                self.writable_by_name(&inode, DataNeeded::Attributes)?;
+            }
+            let held = DirWrite::lock(&[parent])?;
+            if held.is_removed(parent) {
+                return Err(Error::NotFound);
+            }
+            let now = self
+                .resolve(parent, name, &held)?
+                .ok_or(Error::NotFound)?
+                .inode;
+            if now.kind().is_dir() {
+                return Err(Error::IsDirectory);
+            }
+            if now.indexed().is_some() && !now.is_copied_up() {
+                // It became another one: look again.
+                inode = now;
+                continue;
+            }
+            return self.take_name(target, parent, &**dir, name, &now, &held);
         }
-        let entry = self.resolve(parent, name, &held)?.ok_or(Error::NotFound)?;
-        let inode = entry.inode;
-        if inode.kind().is_dir() {
-            return Err(Error::IsDirectory);
-        }
+    }
+
+    /// Takes the name of a non-directory away.
+    fn take_name(
+        &self,
+        target: &Target,
+        parent: &Arc<Inode>,
+        dir: &dyn WritableNode,
+        name: &Name,
+        inode: &Arc<Inode>,
+        held: &DirWrite<'_>,
+    ) -> Result<()> {
+        self.link_up(target, inode, parent, name, held)?;
         let copy = inode.writable.get().map(|node| &**node);
-        let whiteout = || Staged::new(&target.storage, &target.dialect.whiteout());
-        match (self.lower_shows(parent, name, &held)?, copy) {
+        let counting = self.count_with_copy(target, inode)?;
+        match (self.lower_shows(parent, name, held)?, copy) {
             (false, _) => {
                 let mut links = inode.links.write();
                 dir.remove(name, Removal::NonDirectory, copy)?;
-                self.drop_link(&inode, &mut links, parent, name);
+                self.drop_link(inode, &mut links, parent, name);
             }
             (true, Some(_)) => {
-                let whiteout = whiteout()?;
+                let whiteout = self.stage_whiteout(target, dir)?;
                 let mut links = inode.links.write();
-                whiteout.publish(&**dir, name, RenameMode::Replace, copy)?;
-                self.drop_link(&inode, &mut links, parent, name);
+                whiteout.publish(dir, name, RenameMode::Replace, copy)?;
+                self.drop_link(inode, &mut links, parent, name);
             }
             (true, None) => {
-                dir.create(name, &target.dialect.whiteout())?;
-                self.drop_link(&inode, &mut inode.links.write(), parent, name);
+                self.make_whiteout(target, dir, name)?;
+                self.drop_link(inode, &mut inode.links.write(), parent, name);
             }
         }
+        drop(counting);
+        self.settle_index(target, inode);
         Ok(())
     }
 
@@ -105,20 +135,16 @@ impl Union {
         let hides = self.lower_shows(parent, name, held)?;
         match inode.writable.get() {
             None => {
-                dir.create(name, &target.dialect.whiteout())?;
+                self.make_whiteout(target, dir, name)?;
             }
             // In one step: the copy with its whiteouts goes to the work area.
             Some(copy) if hides => {
-                Staged::new(&target.storage, &target.dialect.whiteout())?.publish(
-                    dir,
-                    name,
-                    RenameMode::Exchange,
-                    Some(&**copy),
-                )?;
+                let whiteout = self.stage_whiteout(target, dir)?;
+                whiteout.publish(dir, name, RenameMode::Exchange, Some(&**copy))?;
             }
             // Its lower part lies elsewhere (a redirect): the whiteouts hide
             // it until the directory goes, so they go together.
-            Some(copy) if inode.lower().is_some() && self.stores_anything(&**copy)? => {
+            Some(copy) if self.must_go_whole(target, inode) && self.stores_anything(&**copy)? => {
                 let swapped = self.put_empty(target, dir, name, copy)?;
                 let gone = dir.remove(name, Removal::Directory, Some(&*swapped.empty));
                 swapped.settle(dir, name, gone)?;
@@ -129,6 +155,13 @@ impl Union {
             }
         }
         Ok(())
+    }
+
+    /// Whether what a directory that shows nothing stores must go together
+    /// with it: until then whiteouts hide something, or there may be more than
+    /// whiteouts.
+    fn must_go_whole(&self, target: &Target, inode: &Inode) -> bool {
+        inode.lower().is_some() || target.dialect.has_private_entries()
     }
 
     /// Removes the whiteouts that the writable part of a directory stores.
@@ -170,11 +203,13 @@ impl Union {
         parent: &Arc<Inode>,
         name: &Name,
     ) {
-        if inode.shared_number.is_some() {
+        if inode.is_split() {
             self.table.forget_split(parent, name);
         }
         links.remove(parent, name);
+        // A copy in the index goes by its name there: `settle_index`.
         if let Some(next) = links.first()
+            && inode.indexed().is_none()
             && let (Some(node), Some(dir)) = (inode.writable.get(), next.parent.writable.get())
             && let Err(error) = node.relocate(&**dir, &next.name)
         {
@@ -183,7 +218,7 @@ impl Union {
     }
 }
 
-fn stored_names(directory: &dyn WritableNode) -> Result<Vec<NameBuf>> {
+pub(super) fn stored_names(directory: &dyn WritableNode) -> Result<Vec<NameBuf>> {
     let mut names = Vec::new();
     directory.entries(&mut |entry| {
         names.push(entry.name.to_owned());

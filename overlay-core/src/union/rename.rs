@@ -13,25 +13,19 @@ use parking_lot::RwLockWriteGuard;
 
 use super::copy_up::DataNeeded;
 use super::inode::{Inode, Link, Links};
-use super::locks::{DirWrite, TopologyGuard};
+use super::locks::{DirRead, DirWrite, TopologyGuard};
 use super::lookup::Written;
 use super::redirect::Reach;
+use super::step::{Move, Names, Step, leaves_whiteouts};
 use super::{Entry, Union};
 use crate::attr::{Owner, SetAttr};
 use crate::error::{Error, Result};
-use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
+use crate::layer::{New, NewKind, RenameMode, Staged, WritableNode};
 use crate::name::Name;
 use crate::policy::Target;
 
 /// A directory of the union and a name in it.
 type Place<'a> = (&'a Arc<Inode>, &'a Name);
-
-/// Which step on the writable branch does a rename.
-struct Step {
-    mode: RenameMode,
-    /// The exchange leaves a whiteout at the old name that hides nothing.
-    leftover: bool,
-}
 
 impl Union {
     /// Renames as `renameat2(2)`.
@@ -60,6 +54,7 @@ impl Union {
         let source = self.lookup(from.0, from.1)?.ok_or(Error::NotFound)?.inode;
         let displaced = self.lookup(to.0, to.1)?.map(|entry| entry.inode);
         self.check(&source, displaced.as_ref(), from, to, mode)?;
+        self.refuse_reserved(to.1)?;
         if displaced
             .as_ref()
             .is_some_and(|there| Arc::ptr_eq(there, &source))
@@ -82,10 +77,18 @@ impl Union {
             }
         }
         self.check_reach(&source, from.1, reach(from, to))?;
-        if let (RenameMode::Exchange, Some(there)) = (mode, &displaced) {
-            self.writable(there, DataNeeded::All)?;
+        let trades = mode == RenameMode::Exchange
+            || !leaves_whiteouts(target) && displaced.is_some() && self.uncovers(from)?;
+        if let (true, Some(there)) = (trades, &displaced) {
+            let needed = self.needed_to_move(target, there, to.0, to.1, reach(from, to))?;
+            self.writable_by_name(there, needed)?;
         }
-        self.writable(&source, DataNeeded::All)?;
+        let needed = self.needed_to_move(target, &source, from.0, from.1, reach(from, to))?;
+        self.writable_by_name(&source, needed)?;
+        if let Some(there) = displaced.as_ref().filter(|there| there.indexed().is_some()) {
+            // Before a lower name goes, its object counts its names.
+            self.writable_by_name(there, DataNeeded::Attributes)?;
+        }
         self.writable(from.0, DataNeeded::All)?;
         self.writable(to.0, DataNeeded::All)?;
 
@@ -105,9 +108,22 @@ impl Union {
         {
             directories.push(there);
         }
+        if source.kind().is_dir() && self.may_write_marked_files() {
+            // It may become opaque: see `make_opaque`.
+            directories.push(&source);
+        }
         let mut held = DirWrite::lock(&directories)?;
         if held.is_removed(from.0) || held.is_removed(to.0) {
             return Err(Error::NotFound);
+        }
+        if mode != RenameMode::Exchange
+            && !leaves_whiteouts(target)
+            && displaced
+                .as_ref()
+                .is_some_and(|there| !there.is_copied_up())
+            && self.lower_shows(from.0, from.1, &held)?
+        {
+            return Ok(false);
         }
         let is_still = |place: Place<'_>, inode: Option<&Arc<Inode>>| -> Result<bool> {
             let now = self.resolve(place.0, place.1, &held)?;
@@ -119,13 +135,20 @@ impl Union {
         match mode {
             RenameMode::Exchange => {
                 let there = displaced.as_ref().ok_or(Error::NotFound)?;
-                self.exchange(target, from, to, &source, there)?;
+                self.exchange(target, from, to, &source, there, &held)?;
             }
             RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => {
                 self.replace(target, from, to, &source, displaced.as_ref(), &mut held)?;
             }
         }
         Ok(true)
+    }
+
+    /// Whether a name that goes would show something below; a guess, for the
+    /// directory is let go again.
+    fn uncovers(&self, place: Place<'_>) -> Result<bool> {
+        let held = DirRead::lock(place.0)?;
+        self.lower_shows(place.0, place.1, &held)
     }
 
     /// What `rename(2)` refuses before it looks at branches.
@@ -162,6 +185,10 @@ impl Union {
         displaced: Option<&Arc<Inode>>,
         held: &mut DirWrite<'_>,
     ) -> Result<()> {
+        self.link_up(target, source, from.0, from.1, held)?;
+        if let Some(there) = displaced {
+            self.link_up(target, there, to.0, to.1, held)?;
+        }
         let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
         let displaced_dir = displaced.filter(|there| there.kind().is_dir());
         let displaced_copy = displaced.and_then(|there| there.writable.get());
@@ -170,15 +197,21 @@ impl Union {
         {
             return Err(Error::NotEmpty);
         }
-        self.mark_for_move(target, source, from.1, to.0, reach(from, to))?;
+        self.mark_for_move(target, source, from, to.0, reach(from, to))?;
+        self.make_impure_for(target, source, node, to.0)?;
         let uncovers = self.lower_shows(from.0, from.1, held)?;
-        let over_whiteout = self.written(to.0, to.1, held)? == Written::Whiteout;
-        let step = Step::choose(source.kind().is_dir(), over_whiteout, uncovers);
-        if step.mode == RenameMode::Whiteout && !target.storage.capabilities().rename_whiteout {
-            return Err(Error::CrossDevice);
-        }
+        self.settle(target, to_dir, to.1)?;
+        let names = Names {
+            is_dir: source.kind().is_dir(),
+            over_whiteout: self.written(to.0, to.1, held)? == Written::Whiteout,
+            displaces: displaced.is_some(),
+            uncovers,
+        };
+        let step = self.choose_step(target, from_dir, names)?;
+        // At the old name it must not merge with what lies there.
+        let trades = step == Step::ExchangeAndHide;
         let swapped = match displaced_copy {
-            Some(old) if displaced_dir.is_some() && self.stores_anything(&**old)? => {
+            Some(old) if displaced_dir.is_some() && (trades || self.stores_anything(&**old)?) => {
                 Some(self.put_empty(target, to_dir, to.1, old)?)
             }
             Some(_) | None => None,
@@ -187,33 +220,35 @@ impl Union {
             Some(swapped) => Some(&*swapped.empty),
             None => displaced_copy.map(|node| &**node),
         };
+        let change = Move {
+            from: (from_dir, from.1),
+            to: (to_dir, to.1),
+            node,
+            over,
+        };
         // The names change together with the branch: see `Union::drop_link`.
         let moved = match displaced {
             None => {
                 let mut links = source.links.write();
-                from_dir
-                    .rename(from.1, to_dir, to.1, step.mode, Some(node), over)
+                self.take_step(target, step, change)
                     .map(|()| links.replace(from, link_to(to)))
             }
             Some(there) => {
+                let _counting = self.count_with_copy(target, there)?;
                 let (mut links, mut there_links) = write_both(source, there);
-                from_dir
-                    .rename(from.1, to_dir, to.1, step.mode, Some(node), over)
-                    .map(|()| {
-                        links.replace(from, link_to(to));
-                        self.drop_link(there, &mut there_links, to.0, to.1);
-                        held.set_removed(there);
-                    })
+                self.take_step(target, step, change).map(|()| {
+                    links.replace(from, link_to(to));
+                    self.drop_link(there, &mut there_links, to.0, to.1);
+                    held.set_removed(there);
+                })
             }
         };
         match swapped {
             Some(swapped) => swapped.settle(to_dir, to.1, moved)?,
             None => moved?,
         }
-        if step.leftover
-            && let Err(error) = from_dir.remove(from.1, Removal::NonDirectory, None)
-        {
-            tracing::warn!(%error, "a whiteout that hides nothing stays");
+        if let Some(there) = displaced {
+            self.settle_index(target, there);
         }
         Ok(())
     }
@@ -242,7 +277,7 @@ impl Union {
             xattrs: &[opaque],
         };
         let staged = Staged::new(&target.storage, &empty)?;
-        self.copy_xattrs(target, &**old, &**staged.node())?;
+        self.copy_xattrs(target, target.dialect, &**old, &**staged.node())?;
         staged.node().set_attr(&SetAttr {
             // Again: an access ACL among the attributes changes it.
             mode: Some(attr.mode),
@@ -259,10 +294,17 @@ impl Union {
         to: Place<'_>,
         source: &Arc<Inode>,
         there: &Arc<Inode>,
+        held: &DirWrite<'_>,
     ) -> Result<()> {
-        self.mark_for_move(target, source, from.1, to.0, reach(from, to))?;
-        self.mark_for_move(target, there, to.1, from.0, reach(from, to))?;
+        self.link_up(target, source, from.0, from.1, held)?;
+        self.link_up(target, there, to.0, to.1, held)?;
+        self.mark_for_move(target, source, from, to.0, reach(from, to))?;
+        self.mark_for_move(target, there, to, from.0, reach(from, to))?;
+        self.make_impure_for(target, source, copy(source)?, to.0)?;
+        self.make_impure_for(target, there, copy(there)?, from.0)?;
         let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
+        self.settle(target, from_dir, from.1)?;
+        self.settle(target, to_dir, to.1)?;
         let (source_node, there_node) = (copy(source)?, copy(there)?);
         // Together: see `Union::drop_link`.
         let (mut source_links, mut there_links) = write_both(source, there);
@@ -283,7 +325,7 @@ impl Union {
 /// An empty directory in the place of one that stores whiteouts.
 pub(super) struct Swapped {
     pub empty: Arc<dyn WritableNode>,
-    old: Staged,
+    pub old: Staged,
 }
 
 impl Swapped {
@@ -303,27 +345,6 @@ impl Swapped {
                 self.old.publish(dir, name, RenameMode::Exchange, empty)?;
                 Err(error)
             }
-        }
-    }
-}
-
-impl Step {
-    fn choose(is_dir: bool, over_whiteout: bool, uncovers: bool) -> Step {
-        match (is_dir && over_whiteout, uncovers) {
-            // A directory cannot replace a device, but trade places with it:
-            // the whiteout then hides the old name, or nothing.
-            (true, uncovers) => Step {
-                mode: RenameMode::Exchange,
-                leftover: !uncovers,
-            },
-            (false, true) => Step {
-                mode: RenameMode::Whiteout,
-                leftover: false,
-            },
-            (false, false) => Step {
-                mode: RenameMode::Replace,
-                leftover: false,
-            },
         }
     }
 }

@@ -16,6 +16,8 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 
 use super::inode::Inode;
+use super::options::{Options, Xino};
+use super::trail::Trails;
 use crate::attr::Attr;
 use crate::name::{Name, NameBuf};
 
@@ -70,9 +72,23 @@ pub(super) struct Table {
     /// directories that lie in several places.
     split: DashMap<(u64, NameBuf), u64>,
     private: AtomicU64,
+    xino: Xino,
+    trails: Trails,
 }
 
 impl Table {
+    pub fn new(options: &Options) -> Table {
+        Table {
+            xino: options.xino,
+            trails: Trails::new(options.nfs_export),
+            ..Table::default()
+        }
+    }
+
+    pub fn trails(&self) -> &Trails {
+        &self.trails
+    }
+
     /// The number of an object that was found on a branch.
     pub fn number_of(&self, id: ObjectId) -> u64 {
         if let Some(number) = self.given(id) {
@@ -92,13 +108,32 @@ impl Table {
         self.given.contains_key(&id)
     }
 
-    fn given(&self, id: ObjectId) -> Option<u64> {
+    pub fn given(&self, id: ObjectId) -> Option<u64> {
         self.given.get(&id).map(|number| *number)
+    }
+
+    /// The number that a listing shows for the object `id`.
+    pub fn listed_number(&self, id: ObjectId) -> u64 {
+        let number = self.number_of(id);
+        match self.given(id).and_then(|given| self.get(given)) {
+            Some(known) => known.shown_number(),
+            None => number,
+        }
+    }
+
+    /// The number that is made from where the object lies, whatever it was
+    /// given; a private one if that cannot be.
+    pub fn own_number(&self, id: ObjectId) -> u64 {
+        self.encode(id).unwrap_or_else(|| self.private_number())
     }
 
     fn encode(&self, id: ObjectId) -> Option<u64> {
         let index = self.filesystem(id.dev);
-        let fits = id.ino > ROOT && id.ino >> INO_BITS == 0 && index < MAX_FILESYSTEMS;
+        let most = match self.xino {
+            Xino::Auto | Xino::On => MAX_FILESYSTEMS,
+            Xino::Off => 1,
+        };
+        let fits = id.ino > ROOT && id.ino >> INO_BITS == 0 && index < most;
         fits.then_some(index << INO_BITS | id.ino)
     }
 
@@ -203,8 +238,10 @@ impl Table {
         // of its `Arc`. A new inode of this number is alive, and stays.
         self.known
             .remove_if(&inode.number(), |_, known| known.inode.strong_count() == 0);
+        self.trails.keep(inode);
         match inode.link() {
-            Some(link) if inode.shared_number.is_some() && !inode.is_copied_up() => {
+            Some(_) if inode.is_split() && inode.is_copied_up() => self.part_from_copy(inode),
+            Some(link) if inode.is_split() => {
                 let name = (link.parent.number(), link.name);
                 // Unless a new inode took the number over: that one confirms
                 // it after it has entered itself.
@@ -213,6 +250,16 @@ impl Table {
             }
             Some(_) => {}
             None => self.forget_copy(inode),
+        }
+    }
+
+    /// The copy of one name of a lower file with several shows its own number:
+    /// when it is met again, that is the inode's too.
+    fn part_from_copy(&self, inode: &Inode) {
+        if let Some(node) = inode.writable.get()
+            && let Ok(attr) = node.attr()
+        {
+            self.given.remove(&ObjectId::from(&attr));
         }
     }
 

@@ -21,20 +21,43 @@ impl Union {
             .map_or_else(Dialect::default, |top| top.dialect)
     }
 
+    /// The dialect of the branch that an inode's lower part lies on. Only
+    /// asked for marks: these lie on directories, and of all else the branch
+    /// is not known.
+    pub(super) fn dialect_below(&self, inode: &Inode) -> Dialect {
+        let directory = inode.directory();
+        match directory.and_then(|directory| directory.lowers.first()) {
+            Some(part) => self.dialect_of(part),
+            None => self.own_dialect(),
+        }
+    }
+
+    /// The dialect of the branch whose attributes an inode shows.
+    fn dialect_of_shown(&self, inode: &Inode) -> Dialect {
+        match inode.is_copied_up() {
+            true => self.own_dialect(),
+            false => self.dialect_below(inode),
+        }
+    }
+
     /// The value of the attribute `name`, e.g. `b"user.note"`; `ENODATA` if
     /// it is not set.
     pub fn xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::NoAttribute)?;
+        if self.dialect_of_shown(inode).shown_xattr(&stored).is_none() {
+            return Err(Error::NoAttribute);
+        }
         inode.node().xattr(&stored)?.ok_or(Error::NoAttribute)
     }
 
     /// The names of the attributes.
     pub fn xattr_names(&self, inode: &Arc<Inode>) -> Result<Vec<Vec<u8>>> {
-        let dialect = self.own_dialect();
+        let (dialect, branch) = (self.own_dialect(), self.dialect_of_shown(inode));
         let stored = inode.node().xattr_names()?;
         Ok(stored
             .iter()
+            .filter(|name| branch.shown_xattr(name).is_some())
             .filter_map(|name| dialect.shown_xattr(name))
             .map(Cow::into_owned)
             .collect())
@@ -53,8 +76,9 @@ impl Union {
         self.target()?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::Unsupported("the attribute's name is too long"))?;
-        self.writable(inode, DataNeeded::All)?
-            .set_xattr(&stored, value, how)
+        let node = self.writable(inode, DataNeeded::Attributes)?;
+        let _unchanging = inode.hold_data();
+        node.set_xattr(&stored, value, how)
     }
 
     /// Removes an attribute; copies up first. `ENODATA` if it is not set, and
@@ -66,6 +90,8 @@ impl Union {
         if !inode.is_copied_up() && inode.node().xattr(&stored)?.is_none() {
             return Err(Error::NoAttribute);
         }
-        self.writable(inode, DataNeeded::All)?.remove_xattr(&stored)
+        let node = self.writable(inode, DataNeeded::Attributes)?;
+        let _unchanging = inode.hold_data();
+        node.remove_xattr(&stored)
     }
 }

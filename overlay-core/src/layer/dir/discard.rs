@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::node::{Place, Places};
 use super::shift::not_empty;
 use super::upper::Writer;
+use super::volatile::refuse_incompatible;
 use super::{DirNode, DirUpper};
 use crate::attr::FileKind;
 use crate::error::{Error, Result};
@@ -24,10 +25,6 @@ use crate::sys::{self, At};
 /// Names that are read before they are removed: bounds the memory that a huge
 /// directory takes.
 const BATCH: usize = 4096;
-
-/// Where the kernel's overlayfs notes that a work directory may be damaged
-/// (`fs/overlayfs/readdir.c`, `ovl_workdir_cleanup_recurse`).
-const INCOMPATIBLE: &[u8] = b"incompat";
 
 impl DirUpper {
     /// Removes the staged `node`, which is `name` in the work area.
@@ -48,13 +45,7 @@ impl DirUpper {
     /// Removes everything in the work area.
     pub(super) fn clear(&self, work: &DirNode) -> Result<()> {
         let writer = work.branch().writer()?;
-        let incompatible = Name::new(INCOMPATIBLE)?;
-        if work.attr_of(incompatible)?.is_some() {
-            return Err(Error::Invalid(
-                "the work directory has work/incompat: a volatile mount was not ended \
-                 properly; remove that directory if the data is known to be whole",
-            ));
-        }
+        refuse_incompatible(writer.work())?;
         loop {
             let batch = batch(|each| work.entries(each))?;
             if batch.is_empty() {

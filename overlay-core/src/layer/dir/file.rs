@@ -102,8 +102,16 @@ impl OpenFile for DirFile {
         }
     }
 
+    fn written_back(&self) -> Result<()> {
+        sys::sync::writeback_error(self.fd.as_fd())
+    }
+
     fn attr(&self) -> Result<Attr> {
         sys::stat::attr(Object::Held(self.fd.as_fd()))
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        sys::xattr::get(Object::Held(self.fd.as_fd()), name)
     }
 
     fn copy_range(

@@ -2,15 +2,15 @@
 
 use std::any::Any;
 use std::fmt;
-use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Weak};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{RwLock, RwLockWriteGuard};
 use rustix::fs::OFlags;
 
 use super::upper::Writer;
 use super::{Descriptor, Descriptors};
-use crate::attr::FileKind;
+use crate::attr::{FileKind, Owner};
 use crate::error::{Error, Result};
 use crate::layer::WritableNode;
 use crate::name::{Name, NameBuf};
@@ -22,6 +22,13 @@ pub(super) struct Branch {
     pub(super) descriptors: Arc<Descriptors>,
     pub(super) reading: Reading,
     pub(super) xattrs: Xattrs,
+    /// What stands for owners without an id here; `None` where all have one.
+    pub(super) overflow: Option<Owner>,
+    /// The identity of the filesystem, if it tells.
+    pub(super) filesystem: Option<[u8; 16]>,
+    /// The root, open for `open_by_handle_at(2)`, which takes no `O_PATH`
+    /// descriptor; once it was needed.
+    pub(super) by_handle: OnceLock<OwnedFd>,
     /// `None` for a branch that is only read.
     writer: Option<Writer>,
 }
@@ -29,7 +36,7 @@ pub(super) struct Branch {
 /// How extended attributes are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Xattrs {
-    /// By `getxattrat(2)`.
+    /// By `getxattrat(2)` and `listxattrat(2)`, which came together.
     At,
     /// Through paths below `/proc/self/fd`.
     Proc,
@@ -56,18 +63,23 @@ pub(super) enum Reading {
     LeavesNoTrace,
     /// `O_NOATIME` at every open, where the file lets us.
     AskForNoAtime,
+    /// The same for directories alone.
+    AskForDirectories,
 }
 
 impl Branch {
     pub(super) fn read_only(
         descriptors: Arc<Descriptors>,
         reading: Reading,
-        xattrs: Xattrs,
+        root: BorrowedFd<'_>,
     ) -> Branch {
         Branch {
             descriptors,
             reading,
-            xattrs,
+            overflow: (!sys::proc::in_first_user_namespace()).then(sys::proc::overflow_owner),
+            xattrs: Xattrs::probe(root),
+            filesystem: identity(root),
+            by_handle: OnceLock::new(),
             writer: None,
         }
     }
@@ -75,12 +87,17 @@ impl Branch {
     pub(super) fn writable(
         descriptors: Arc<Descriptors>,
         writer: Writer,
-        xattrs: Xattrs,
+        reading: Reading,
+        root: BorrowedFd<'_>,
     ) -> Branch {
         Branch {
             descriptors,
-            reading: Reading::LeavesNoTrace,
-            xattrs,
+            reading,
+            // Nothing is copied from it.
+            overflow: None,
+            xattrs: Xattrs::probe(root),
+            filesystem: identity(root),
+            by_handle: OnceLock::new(),
             writer: Some(writer),
         }
     }
@@ -92,6 +109,17 @@ impl Branch {
 
     pub(super) fn is_writable(&self) -> bool {
         self.writer.is_some()
+    }
+}
+
+/// Without it objects have no handles: numbers then last as long as the mount.
+fn identity(root: BorrowedFd<'_>) -> Option<[u8; 16]> {
+    match sys::handle::filesystem(root) {
+        Ok(identity) => identity,
+        Err(error) => {
+            tracing::debug!(%error, "no identity of the filesystem");
+            None
+        }
     }
 }
 

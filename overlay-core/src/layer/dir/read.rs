@@ -12,6 +12,7 @@ use super::file::DirFile;
 use super::node::{Reading, Xattrs};
 use crate::attr::{Attr, FileKind, StatFs};
 use crate::error::{Error, Result};
+use crate::handle::FileHandle;
 use crate::layer::{Access, Found, Node, OpenFile, RawEntry};
 use crate::name::Name;
 use crate::sys::{self, At, Object};
@@ -76,7 +77,12 @@ impl Node for DirNode {
     }
 
     fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
-        self.object(sys::xattr::list)
+        let is_dir = self.kind().is_dir();
+        self.object(|object| match (self.branch().xattrs, object) {
+            (Xattrs::At, Object::Entry(at)) => sys::xattr::list_entry(at),
+            (Xattrs::At, Object::Held(fd)) if is_dir => sys::xattr::list_directory(fd),
+            (Xattrs::At | Xattrs::Proc, _) => sys::xattr::list(object),
+        })
     }
 
     fn stat_fs(&self) -> Result<StatFs> {
@@ -85,9 +91,43 @@ impl Node for DirNode {
             Object::Held(fd) => sys::stat::stat_fs(fd),
         })
     }
+
+    fn hides_owner(&self, attr: &Attr) -> Result<bool> {
+        self.looks_foreign(attr)
+    }
+
+    fn handle(&self) -> Result<Option<FileHandle>> {
+        let Some(uuid) = self.branch().filesystem else {
+            return Ok(None);
+        };
+        let handle = self.object(sys::handle::of)?;
+        Ok(handle.map(|(kind, bytes)| FileHandle { uuid, kind, bytes }))
+    }
 }
 
 impl DirNode {
+    /// The attributes of an object of this directory's filesystem.
+    pub(super) fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        if self.branch().filesystem != Some(handle.uuid) {
+            return Ok(None);
+        }
+        let descriptors = &self.branch().descriptors;
+        let mount = match self.branch().by_handle.get() {
+            Some(mount) => mount,
+            None => {
+                let dir = self.directory()?;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+                let fd = descriptors.with_room(|| sys::open::directory(dir.fd(), flags))?;
+                self.branch().by_handle.get_or_init(|| fd)
+            }
+        };
+        let found = descriptors
+            .with_room(|| sys::handle::open(mount.as_fd(), handle.kind, &handle.bytes))?;
+        found
+            .map(|fd| sys::stat::attr(Object::Held(fd.as_fd())))
+            .transpose()
+    }
+
     /// The entry `name` of this directory.
     pub(super) fn find(&self, name: &Name) -> Result<Option<(Arc<DirNode>, Attr)>> {
         match self.attr_of(name)? {
@@ -139,12 +179,17 @@ impl DirNode {
         flags: OFlags,
         open: impl Fn(OFlags) -> Result<OwnedFd>,
     ) -> Result<OwnedFd> {
-        match self.branch().reading {
-            Reading::LeavesNoTrace => open(flags),
-            Reading::AskForNoAtime => match open(flags | OFlags::NOATIME) {
-                Err(error) if error.is(Errno::PERM) => open(flags),
-                outcome => outcome,
-            },
+        let quietly = match self.branch().reading {
+            Reading::LeavesNoTrace => false,
+            Reading::AskForNoAtime => true,
+            Reading::AskForDirectories => self.kind().is_dir(),
+        };
+        if !quietly {
+            return open(flags);
+        }
+        match open(flags | OFlags::NOATIME) {
+            Err(error) if error.is(Errno::PERM) => open(flags),
+            outcome => outcome,
         }
     }
 }

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::node::{Branch, Place, Xattrs};
+use super::node::{Branch, Place, Reading};
+use super::volatile::refuse_incompatible;
 use super::{Descriptor, Descriptors, DirNode, NEEDS_PROC};
-use crate::attr::{FileKind, Owner};
+use crate::attr::{Attr, FileKind, Owner};
 use crate::error::{Error, Result};
+use crate::handle::FileHandle;
 use crate::layer::{
     Capabilities, Discard, New, RenameMode, SetXattr, WritableNode, WritableStorage,
 };
@@ -32,8 +34,8 @@ pub(super) struct Writer {
     /// `fchmodat2` is there (Linux 6.6).
     pub(super) mode_by_name: bool,
     pub(super) capabilities: Capabilities,
-    /// The given work directory, open only for its lock.
-    _locked: OwnedFd,
+    /// The given work directory; it carries the lock.
+    workdir: OwnedFd,
 }
 
 impl fmt::Debug for Writer {
@@ -56,6 +58,68 @@ impl Writer {
     }
 }
 
+/// What reading through a writable branch does to access times. A symlink that
+/// is read has its own changed in any case: no open flag prevents it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccessTimes {
+    /// What the filesystem below does, by the options of its own mount.
+    #[default]
+    Recorded,
+    /// The same for files, and nothing for directories (`nodiratime`).
+    OfFiles,
+    /// Nothing (`noatime`), where the process may: it needs to own the file,
+    /// or the capability `CAP_FOWNER`.
+    Unchanged,
+}
+
+/// Keeps every [`DirUpper`] away from an upper directory and its work
+/// directory, without a change to either.
+#[derive(Debug)]
+pub struct UpperLock {
+    _upper: OwnedFd,
+    _work: Option<OwnedFd>,
+}
+
+impl UpperLock {
+    /// Locks both; `work` may not exist yet.
+    ///
+    /// Fails with `EBUSY` while either is in use by a `DirUpper`, in this
+    /// process or another.
+    pub fn take(upper: &Path, work: Option<&Path>) -> Result<UpperLock> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let upper = sys::open::path(upper, flags)?;
+        lock_upper(upper.as_fd())?;
+        let work = match work {
+            Some(work) => {
+                let work = sys::open::path(work, flags)?;
+                lock_work(work.as_fd())?;
+                Some(work)
+            }
+            None => None,
+        };
+        Ok(UpperLock {
+            _upper: upper,
+            _work: work,
+        })
+    }
+}
+
+/// As long as the descriptor lives.
+fn lock_upper(upper: BorrowedFd<'_>) -> Result<()> {
+    match sys::lock::try_exclusive(upper)? {
+        true => Ok(()),
+        false => Err(Error::Busy("another mount has this upper directory")),
+    }
+}
+
+/// The same.
+fn lock_work(work: BorrowedFd<'_>) -> Result<()> {
+    match sys::lock::try_exclusive(work)? {
+        true => Ok(()),
+        false => Err(Error::Busy("another mount has this work directory")),
+    }
+}
+
 /// A directory of the host that is written, with a work area on the same mount.
 ///
 /// No private copy of the mount here: the two directories would have to be
@@ -71,12 +135,44 @@ impl DirUpper {
     /// (as `work/work`, made if missing).
     ///
     /// Fails with `EBUSY` while either is in use by another `DirUpper`, in this
-    /// process or another, and with `EINVAL` where the two do not lie on one
-    /// mount or one contains the other.
+    /// process or another, with `EINVAL` where the two do not lie on one mount
+    /// or one contains the other, and with [`Error::Incompatible`] where an
+    /// earlier mount was volatile.
     pub fn open(
         upper: &Path,
         work: &Path,
         descriptors: &Arc<Descriptors>,
+    ) -> Result<Arc<DirUpper>> {
+        DirUpper::open_with(upper, work, descriptors, AccessTimes::default())
+    }
+
+    /// As [`DirUpper::open`], with a say on access times.
+    pub fn open_with(
+        upper: &Path,
+        work: &Path,
+        descriptors: &Arc<Descriptors>,
+        access_times: AccessTimes,
+    ) -> Result<Arc<DirUpper>> {
+        DirUpper::open_as(upper, work, descriptors, access_times, Signs::Refused)
+    }
+
+    /// The same for those who look after what an earlier mount left: also
+    /// where that was volatile.
+    pub fn open_to_repair(
+        upper: &Path,
+        work: &Path,
+        descriptors: &Arc<Descriptors>,
+        access_times: AccessTimes,
+    ) -> Result<Arc<DirUpper>> {
+        DirUpper::open_as(upper, work, descriptors, access_times, Signs::Left)
+    }
+
+    fn open_as(
+        upper: &Path,
+        work: &Path,
+        descriptors: &Arc<Descriptors>,
+        access_times: AccessTimes,
+        signs: Signs,
     ) -> Result<Arc<DirUpper>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let root = sys::open::path(upper, flags)?;
@@ -85,13 +181,9 @@ impl DirUpper {
             return Err(NEEDS_PROC);
         }
         check_apart(root.as_fd(), workdir.as_fd())?;
-        if !sys::lock::try_exclusive(root.as_fd())? {
-            return Err(Error::Busy("another mount has this upper directory"));
-        }
-        if !sys::lock::try_exclusive(workdir.as_fd())? {
-            return Err(Error::Busy("another mount has this work directory"));
-        }
-        let area = open_work_area(workdir.as_fd())?;
+        lock_upper(root.as_fd())?;
+        lock_work(workdir.as_fd())?;
+        let area = open_private(workdir.as_fd(), WORK, signs)?;
         let mut writer = Writer {
             work: area,
             next: AtomicU64::new(0),
@@ -100,7 +192,7 @@ impl DirUpper {
             umask: sys::proc::umask().unwrap_or(0o777),
             mode_by_name: false,
             capabilities: NONE,
-            _locked: workdir,
+            workdir,
         };
         writer.probe()?;
         tracing::debug!(?writer, "opened an upper");
@@ -108,7 +200,12 @@ impl DirUpper {
         let branch = Arc::new(Branch::writable(
             Arc::clone(descriptors),
             writer,
-            Xattrs::probe(root.as_fd()),
+            match access_times {
+                AccessTimes::Recorded => Reading::LeavesNoTrace,
+                AccessTimes::OfFiles => Reading::AskForDirectories,
+                AccessTimes::Unchanged => Reading::AskForNoAtime,
+            },
+            root.as_fd(),
         ));
         Ok(Arc::new(DirUpper {
             root: DirNode::root(&branch, Descriptor::new(root)),
@@ -185,6 +282,26 @@ impl WritableStorage for DirUpper {
     fn clear_work(&self) -> Result<()> {
         self.clear(&self.work)
     }
+
+    fn index(&self) -> Result<Arc<dyn WritableNode>> {
+        let branch = self.root.branch();
+        let index = open_private(branch.writer()?.workdir.as_fd(), INDEX, Signs::Left)?;
+        Ok(DirNode::root(branch, Descriptor::new(index)))
+    }
+
+    fn workdir(&self) -> Result<Option<Arc<dyn WritableNode>>> {
+        let branch = self.root.branch();
+        let fd = sys::open::directory(branch.writer()?.workdir.as_fd(), OFlags::PATH)?;
+        Ok(Some(DirNode::root(branch, Descriptor::new(fd))))
+    }
+
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        self.root.attr_of_handle(handle)
+    }
+
+    fn mark_volatile(&self) -> Result<()> {
+        self.root.branch().writer()?.mark_volatile()
+    }
 }
 
 const NONE: Capabilities = Capabilities {
@@ -233,16 +350,34 @@ fn is_below(dir: BorrowedFd<'_>, above: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
-/// Opens `work` in the work directory, made if missing: closed to others, and
-/// without an ACL or a setgid bit that new objects would inherit.
-fn open_work_area(workdir: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let at = At::new(workdir, Name::new(b"work")?);
+/// Where objects are made, in the work directory; `OVL_WORKDIR_NAME`.
+const WORK: &[u8] = b"work";
+
+/// Where copies lie by the handles of their originals; `OVL_INDEXDIR_NAME`.
+const INDEX: &[u8] = b"index";
+
+/// What becomes of signs that an earlier mount left in the work area for
+/// whoever comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signs {
+    Refused,
+    Left,
+}
+
+/// Opens a directory in the work directory, made if missing: closed to others,
+/// and without an ACL or a setgid bit that new objects would inherit.
+fn open_private(workdir: BorrowedFd<'_>, name: &[u8], signs: Signs) -> Result<OwnedFd> {
+    let at = At::new(workdir, Name::new(name)?);
     match sys::make::directory(at, 0o700) {
         Ok(()) => {}
         Err(error) if error.is(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
     let area = sys::open::entry(at, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    match signs {
+        Signs::Refused => refuse_incompatible(area.as_fd())?,
+        Signs::Left => {}
+    }
     let object = Object::Held(area.as_fd());
     for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
         match sys::xattr::remove(object, acl.as_bytes()) {

@@ -98,8 +98,16 @@ impl OpenFile for MemFile {
         Ok(())
     }
 
+    fn written_back(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn attr(&self) -> Result<Attr> {
         self.node.attr()
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.node.xattr(name)
     }
 
     fn copy_range(

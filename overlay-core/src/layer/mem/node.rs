@@ -15,6 +15,7 @@ use super::tree::{Body, Inode, Tree};
 use super::{FOREIGN, Shared};
 use crate::attr::{Attr, FileKind, SetAttr, SetTime, StatFs, Timestamp};
 use crate::error::{Error, Result};
+use crate::handle::FileHandle;
 use crate::layer::{
     Access, Found, New, Node, OpenFile, RawEntry, Removal, RenameMode, SetXattr, WritableNode,
 };
@@ -184,6 +185,19 @@ impl Node for MemNode {
             ffree: PLENTY,
             namelen: crate::name::NAME_MAX as u32,
         })
+    }
+
+    fn handle(&self) -> Result<Option<FileHandle>> {
+        Ok(Some(handle(&self.shared, self.ino)))
+    }
+}
+
+/// Numbers are used once, so they are handles; the storage's own is its uuid.
+pub(super) fn handle(shared: &Shared, ino: u64) -> FileHandle {
+    FileHandle {
+        uuid: u128::from(shared.dev).to_le_bytes(),
+        kind: 1,
+        bytes: ino.to_le_bytes().to_vec(),
     }
 }
 

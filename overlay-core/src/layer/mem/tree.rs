@@ -17,6 +17,13 @@ use crate::name::{Name, NameBuf};
 /// The longest target of a symlink in bytes: `PATH_MAX` without the NUL.
 const TARGET_MAX: usize = 4095;
 
+const PRIVATE_DIRECTORY: New<'_> = New {
+    kind: NewKind::Directory,
+    mode: 0o700,
+    owner: Owner { uid: 0, gid: 0 },
+    xattrs: &[],
+};
+
 /// One object.
 #[derive(Debug)]
 pub(super) struct Inode {
@@ -77,6 +84,8 @@ pub(super) struct Tree {
     next: u64,
     /// Objects without a name that `discard` or `clear_staged` takes away.
     staged: HashSet<u64>,
+    /// The directory that holds the index, once one of them was asked for.
+    workdir: Option<u64>,
 }
 
 impl Tree {
@@ -87,6 +96,7 @@ impl Tree {
             inodes: HashMap::new(),
             next: Tree::ROOT,
             staged: HashSet::new(),
+            workdir: None,
         };
         let body = Body::Directory {
             parent: Some(Tree::ROOT),
@@ -367,6 +377,30 @@ impl Tree {
             super::acl::follow_mode(inode);
         }
         Ok(ino)
+    }
+
+    /// The directory of the index, made when it is first asked for.
+    pub(super) fn index(&mut self) -> Result<u64> {
+        let workdir = self.workdir();
+        let name = Name::new(b"index")?;
+        match self.child(workdir, name)? {
+            Some(index) => Ok(index),
+            None => self.create(workdir, name, &PRIVATE_DIRECTORY),
+        }
+    }
+
+    /// The directory that holds it; it has no name in the tree.
+    pub(super) fn workdir(&mut self) -> u64 {
+        if let Some(workdir) = self.workdir {
+            return workdir;
+        }
+        let body = Body::Directory {
+            parent: Some(self.next),
+            entries: BTreeMap::new(),
+        };
+        let workdir = self.add(body, 0o700, Owner { uid: 0, gid: 0 });
+        self.workdir = Some(workdir);
+        workdir
     }
 
     fn add(&mut self, body: Body, mode: u32, owner: Owner) -> u64 {

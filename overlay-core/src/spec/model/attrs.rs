@@ -22,15 +22,11 @@ impl Model {
 
     pub(super) fn chmod(&mut self, path: &Path, mode: u32) -> Result<Outcome> {
         let key = self.walk(path)?;
-        self.set_mode(key, mode)
-    }
-
-    pub(super) fn set_mode(&mut self, key: Key, mode: u32) -> Result<Outcome> {
         self.need_writable()?;
         if let Body::Leaf(Data::Symlink(_)) = self.objects[key].body {
             return Err(Errno::OPNOTSUPP);
         }
-        self.copy_up(key);
+        self.copy_up_path(path, key);
         self.objects[key].meta.mode = mode & 0o7777;
         Ok(Outcome::Done)
     }
@@ -45,7 +41,7 @@ impl Model {
     ) -> Result<Outcome> {
         let key = self.walk(path)?;
         self.need_writable()?;
-        self.copy_up(key);
+        self.copy_up_path(path, key);
         let is_dir = self.kind(key).is_dir();
         let meta = &mut self.objects[key].meta;
         meta.uid = uid.unwrap_or(meta.uid);
@@ -62,7 +58,7 @@ impl Model {
     pub(super) fn set_mtime(&mut self, path: &Path, mtime: Timestamp) -> Result<Outcome> {
         let key = self.walk(path)?;
         self.need_writable()?;
-        self.copy_up(key);
+        self.copy_up_path(path, key);
         self.objects[key].mtime = Time::At(mtime);
         Ok(Outcome::Done)
     }

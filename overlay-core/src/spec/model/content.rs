@@ -31,7 +31,7 @@ impl Model {
             Body::Leaf(Data::Symlink(_) | Data::Special { .. }) => return Err(Errno::INVAL),
             Body::Leaf(Data::File(_)) => self.need_writable()?,
         }
-        self.copy_up(key);
+        self.copy_up_with_data(path, key);
         self.set_len(key, len);
         Ok(Outcome::Done)
     }
@@ -86,7 +86,7 @@ impl Model {
             Access::Read => {}
             Access::Write => {
                 self.need_writable()?;
-                self.copy_up(key);
+                self.copy_up_with_data(path, key);
             }
         }
         Ok(key)

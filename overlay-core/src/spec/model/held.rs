@@ -7,7 +7,9 @@ impl Model {
     pub(super) fn open(&mut self, slot: Slot, path: &Path, access: Access) -> Result<Outcome> {
         self.held.remove(&slot);
         let key = self.open_file(path, access)?;
-        self.held.insert(slot, Held { key, access });
+        // The root is no file.
+        let spot = self.spot(path).ok_or(Errno::ISDIR)?;
+        self.held.insert(slot, Held { key, access, spot });
         Ok(Outcome::Done)
     }
 
@@ -43,8 +45,11 @@ impl Model {
     }
 
     pub(super) fn chmod_held(&mut self, slot: Slot, mode: u32) -> Result<Outcome> {
-        let held = self.held(slot)?;
-        self.set_mode(held.key, mode)
+        let Held { key, spot, .. } = self.held(slot)?;
+        self.need_writable()?;
+        self.copy_up_spot(key, &spot);
+        self.objects[key].meta.mode = mode & 0o7777;
+        Ok(Outcome::Done)
     }
 
     pub(super) fn close(&mut self, slot: Slot) -> Result<Outcome> {
@@ -53,6 +58,6 @@ impl Model {
     }
 
     fn held(&self, slot: Slot) -> Result<Held> {
-        self.held.get(&slot).copied().ok_or(Errno::BADF)
+        self.held.get(&slot).cloned().ok_or(Errno::BADF)
     }
 }

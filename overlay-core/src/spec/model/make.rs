@@ -45,7 +45,8 @@ impl Model {
         let body = Body::Leaf(Data::File(Vec::new()));
         let key = self.put_new(parent, at, body, mode, umask);
         let access = Access::Write;
-        self.held.insert(slot, Held { key, access });
+        let spot = (parent, at.name.clone());
+        self.held.insert(slot, Held { key, access, spot });
         Ok(Outcome::Done)
     }
 
@@ -55,8 +56,11 @@ impl Model {
         if self.kind(key).is_dir() {
             return Err(Errno::PERM);
         }
-        self.copy_up(key);
+        self.copy_up_path(from, key);
         self.copy_up(parent);
+        if let Some(spot) = self.spot(from) {
+            self.redirect_file(key, &spot, false)?;
+        }
         self.objects[key].links += 1;
         self.change_entries(parent, |entries| {
             entries.insert(to.name.clone(), key);

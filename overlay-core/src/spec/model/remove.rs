@@ -9,7 +9,7 @@ impl Model {
             return Err(Errno::ISDIR);
         }
         self.copy_up(parent);
-        self.forget_name(key);
+        self.forget_name(key, &(parent, at.name.clone()));
         self.change_entries(parent, |entries| {
             entries.remove(&*at.name);
         });
@@ -36,8 +36,12 @@ impl Model {
         Ok((parent, key))
     }
 
-    /// A lower object keeps its links: it is not removed, only hidden.
-    pub(super) fn forget_name(&mut self, key: Key) {
+    /// A lower object keeps its links: it is not removed, only hidden. What
+    /// the index keeps is copied up to have its links counted.
+    pub(super) fn forget_name(&mut self, key: Key, spot: &Spot) {
+        if self.objects[key].indexed.is_some() {
+            self.copy_up_spot(key, spot);
+        }
         let node = &mut self.objects[key];
         if node.upper {
             node.links = node.links.saturating_sub(1);

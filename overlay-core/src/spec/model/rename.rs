@@ -4,7 +4,7 @@ use super::*;
 
 /// Bytes of the longest absolute redirect: `ovl_redirect_max` in
 /// `fs/overlayfs/dir.c`.
-const REDIRECT_MAX: usize = 256;
+pub(super) const REDIRECT_MAX: usize = 256;
 
 impl Model {
     pub(super) fn rename(&mut self, from: &Place, to: &Place, how: Rename) -> Result<Outcome> {
@@ -31,15 +31,19 @@ impl Model {
         if target == Some(moved) {
             return Ok(Outcome::Done);
         }
+        let from_spot = (from_dir, from.name.clone());
+        let to_spot = (to_dir, to.name.clone());
         match (how, target) {
             (Rename::Exchange, Some(target)) => {
                 self.need_movable(moved)?;
                 self.need_movable(target)?;
-                self.copy_up_in_vain([moved, target]);
+                self.copy_up_in_vain([(moved, &from_spot), (target, &to_spot)]);
                 self.need_short_redirect(moved, from_dir, to_dir)?;
+                self.redirect_file(moved, &from_spot, from_dir == to_dir)?;
                 self.need_short_redirect(target, from_dir, to_dir)?;
-                self.copy_up(moved);
-                self.copy_up(target);
+                self.redirect_file(target, &to_spot, from_dir == to_dir)?;
+                self.copy_up_spot(moved, &from_spot);
+                self.copy_up_spot(target, &to_spot);
                 self.set_entry(from_dir, &from.name, target);
             }
             (Rename::Replace | Rename::NoReplace | Rename::Exchange, _) => {
@@ -50,12 +54,13 @@ impl Model {
                     self.touch_in_vain([from_dir, to_dir]);
                     return Err(Errno::NOTEMPTY);
                 }
-                self.copy_up_in_vain([moved, to_dir]);
+                self.copy_up_in_vain([(moved, &from_spot), (to_dir, &to_spot)]);
                 self.need_short_redirect(moved, from_dir, to_dir)?;
-                self.copy_up(moved);
+                self.redirect_file(moved, &from_spot, from_dir == to_dir)?;
+                self.copy_up_spot(moved, &from_spot);
                 self.copy_up(to_dir);
                 if let Some(target) = target {
-                    self.forget_name(target);
+                    self.forget_name(target, &to_spot);
                 }
                 self.change_entries(from_dir, |entries| {
                     entries.remove(&*from.name);
@@ -110,7 +115,13 @@ impl Model {
     /// prepared: it leaves it to the filesystem below to say that a directory
     /// which never held whiteouts is not empty, and has cleared an empty one
     /// by the time that the redirect turns out to be too long.
-    pub(super) fn fails_late(&self, from: &Place, to: &Place) -> bool {
+    pub(super) fn fails_late(&self, op: &Op) -> bool {
+        let Op::Rename { from, to, how } = op else {
+            return false;
+        };
+        if *how == Rename::Exchange {
+            return false;
+        }
         let (Ok(moved), Ok(target)) = (self.walk(&from.path()), self.walk(&to.path())) else {
             return false;
         };
@@ -122,9 +133,10 @@ impl Model {
     }
 
     /// The kernel copies up before it makes the redirect that may be too long.
-    fn copy_up_in_vain(&mut self, keys: [Key; 2]) {
+    fn copy_up_in_vain(&mut self, objects: [(Key, &Spot); 2]) {
         if self.rules == Rules::Kernel {
-            keys.into_iter().for_each(|key| self.copy_up(key));
+            let objects = objects.into_iter();
+            objects.for_each(|(key, spot)| self.copy_up_spot(key, spot));
         }
     }
 
@@ -132,8 +144,8 @@ impl Model {
     /// way to say that they moved.
     fn need_movable(&self, key: Key) -> Result<()> {
         match (self.config.redirect_dir, self.objects[key].lowers) {
-            (RedirectDir::Off, 1..) => Err(Errno::XDEV),
-            (RedirectDir::Off, 0) | (RedirectDir::On, _) => Ok(()),
+            (RedirectDir::Follow | RedirectDir::NoFollow, 1..) => Err(Errno::XDEV),
+            (RedirectDir::Follow | RedirectDir::NoFollow, 0) | (RedirectDir::On, _) => Ok(()),
         }
     }
 
@@ -152,7 +164,6 @@ impl Model {
     /// Bytes of the absolute redirect that a directory needs; 0 if it has no
     /// lower part.
     fn redirect_length(&self, moved: Key) -> usize {
-        let names = self.objects[moved].origin.iter().flat_map(|path| &path.0);
-        names.map(|name| 1 + name.as_bytes().len()).sum()
+        self.objects[moved].origin.as_ref().map_or(0, Path::len)
     }
 }

@@ -16,7 +16,7 @@ impl Model {
         self.need_writable()?;
         self.need_xattrs(key, name)?;
         // The kernel copies up before it asks whether the attribute is there.
-        self.copy_up(key);
+        self.copy_up_object(path, key);
         let xattrs = &mut self.objects[key].meta.xattrs;
         match (how, xattrs.contains_key(name)) {
             (Presence::Create, true) => return Err(Errno::EXIST),
@@ -34,7 +34,7 @@ impl Model {
         if !self.objects[key].meta.xattrs.contains_key(name) {
             return Err(Errno::NODATA);
         }
-        self.copy_up(key);
+        self.copy_up_object(path, key);
         self.objects[key].meta.xattrs.remove(name);
         Ok(Outcome::Done)
     }
@@ -48,6 +48,13 @@ impl Model {
     pub(super) fn xattr_names(&self, path: &Path) -> Result<Outcome> {
         let xattrs = &self.objects[self.walk(path)?].meta.xattrs;
         Ok(Outcome::Names(xattrs.keys().cloned().collect()))
+    }
+
+    /// If the index has a copy already, the name need not be copied up.
+    fn copy_up_object(&mut self, path: &Path, key: Key) {
+        if !self.objects[key].upper {
+            self.copy_up_path(path, key);
+        }
     }
 
     fn need_xattrs(&self, key: Key, name: &[u8]) -> Result<()> {

@@ -1,12 +1,15 @@
 //! Why directories do not make a stack: one sentence each, which names the
 //! thing and says what to do.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::place::Place;
 use crate::error::Error;
+use crate::name::Name;
 
 /// What a directory was meant to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +160,26 @@ pub enum SetupError {
         /// The work directory.
         work: PathBuf,
     },
+    /// The last mount of the upper layer was volatile.
+    #[error(
+        "upper layer {upper:?} was mounted volatile before, so it may be damaged if the machine went down since: throw it and its work directory away, or, if it did not go down, remove {marker:?} with all in it"
+    )]
+    Volatile {
+        /// The upper layer.
+        upper: PathBuf,
+        /// What says so.
+        marker: PathBuf,
+    },
+    /// The last mount of the upper layer had a feature that we do not.
+    #[error(
+        "upper layer {upper:?} was mounted with a feature that is not known here, says {marker:?}: mount it with what made it"
+    )]
+    Incompatible {
+        /// The upper layer.
+        upper: PathBuf,
+        /// What says so.
+        marker: PathBuf,
+    },
     /// The kernel's overlayfs writes there.
     #[error("{role} {path:?} is in use by the overlay mounted at {point:?}: unmount that first")]
     InKernelOverlay {
@@ -191,13 +214,25 @@ pub enum SetupError {
         /// The upper layer.
         path: PathBuf,
     },
-    /// Whiteouts cannot be stored.
+    /// `security.*` cannot be stored.
     #[error(
-        "the filesystem of upper layer {path:?} takes no device nodes, which whiteouts need: choose a directory on another filesystem, for example ext4, xfs or btrfs"
+        "the owners of upper layer {path:?} are to be stored in security.* attributes, which this process may not write there: use xattr_permissions=2 with a new upper layer, or run as root"
     )]
-    NoDevices {
+    NoSecurityXattr {
         /// The upper layer.
         path: PathBuf,
+    },
+    /// Whoever may write to a file may have written such an attribute.
+    #[error(
+        "the owners in {role} {path:?} are stored in attributes ({attribute}) that anybody may have written: add xattr_permissions=2 to believe them, or xattr_permissions=0 to show the files as they are"
+    )]
+    OwnersInAttributes {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// The attribute's name.
+        attribute: String,
     },
     /// Something is mounted there already.
     #[error(
@@ -246,6 +281,17 @@ impl SetupError {
             first: first.path.clone(),
             second_role: second.role,
             second: second.path.clone(),
+        }
+    }
+
+    /// See [`Error::Incompatible`].
+    pub(super) fn incompatible(upper: &Place, work: &Place, feature: &Name) -> SetupError {
+        let upper = upper.path.clone();
+        let name = OsStr::from_bytes(feature.as_bytes());
+        let marker = work.path.join("work/incompat").join(name);
+        match feature.as_bytes() {
+            b"volatile" => SetupError::Volatile { upper, marker },
+            _ => SetupError::Incompatible { upper, marker },
         }
     }
 

@@ -1,0 +1,138 @@
+//! File handles and the identity of filesystems.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Object;
+use super::proc::ProcPath;
+use crate::error::{Error, Result};
+
+/// `MAX_HANDLE_SZ`
+const MAX: usize = 128;
+
+/// `struct file_handle` with room for the longest.
+#[repr(C)]
+struct RawHandle {
+    bytes: libc::c_uint,
+    kind: libc::c_int,
+    handle: [u8; MAX],
+}
+
+/// The handle of an object, as its type and bytes; see `name_to_handle_at(2)`.
+/// `None` where the filesystem has none.
+pub fn of(object: Object<'_>) -> Result<Option<(u8, Vec<u8>)>> {
+    let mut raw = RawHandle {
+        bytes: MAX as libc::c_uint,
+        kind: 0,
+        handle: [0; MAX],
+    };
+    let mut mount_id = 0;
+    let path = ProcPath::of(object);
+    let flags = match object {
+        Object::Entry(_) => 0,
+        Object::Held(_) => libc::AT_SYMLINK_FOLLOW,
+    };
+    // SAFETY: the path ends with NUL and lives through the call; `raw` has the
+    // layout of `file_handle` and the room that it says.
+    let outcome = unsafe {
+        libc::name_to_handle_at(
+            libc::AT_FDCWD,
+            path.as_c_str().as_ptr(),
+            std::ptr::from_mut(&mut raw).cast(),
+            &raw mut mount_id,
+            flags,
+        )
+    };
+    if outcome == 0 {
+        let bytes = raw.handle.get(..raw.bytes as usize).unwrap_or_default();
+        // Types are small, and the kernel's overlayfs stores eight bits.
+        return Ok(u8::try_from(raw.kind)
+            .ok()
+            .map(|kind| (kind, bytes.to_vec())));
+    }
+    match last_errno() {
+        Errno::OPNOTSUPP | Errno::OVERFLOW | Errno::NOSYS => Ok(None),
+        errno => Err(Error::system("name_to_handle_at", object, errno)),
+    }
+}
+
+/// Holds the object of a handle of the filesystem that `mount` lies on; see
+/// `open_by_handle_at(2)`. `None` if there is no such object (any more).
+///
+/// Errors: `EPERM` without `CAP_DAC_READ_SEARCH`.
+pub fn open(mount: BorrowedFd<'_>, kind: u8, bytes: &[u8]) -> Result<Option<OwnedFd>> {
+    let mut raw = RawHandle {
+        bytes: bytes.len() as libc::c_uint,
+        kind: libc::c_int::from(kind),
+        handle: [0; MAX],
+    };
+    match raw.handle.get_mut(..bytes.len()) {
+        Some(room) => room.copy_from_slice(bytes),
+        None => return Ok(None),
+    }
+    // SAFETY: `raw` has the layout of `file_handle`, and holds what it says.
+    let fd = unsafe {
+        libc::open_by_handle_at(
+            mount.as_raw_fd(),
+            std::ptr::from_mut(&mut raw).cast(),
+            libc::O_PATH | libc::O_CLOEXEC | libc::O_NOFOLLOW,
+        )
+    };
+    if fd >= 0 {
+        // SAFETY: a descriptor that was just opened, and is nobody else's.
+        return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
+    }
+    match last_errno() {
+        // EINVAL: no handle that this filesystem makes.
+        Errno::STALE | Errno::INVAL => Ok(None),
+        errno => Err(Error::system(
+            "open_by_handle_at",
+            format_args!("fd {}", mount.as_raw_fd()),
+            errno,
+        )),
+    }
+}
+
+/// `struct fsuuid2` of `linux/fs.h`.
+#[repr(C)]
+struct FsUuid {
+    len: u8,
+    uuid: [u8; 16],
+}
+
+/// `_IOR(0x15, 0, struct fsuuid2)` of `linux/fs.h`.
+const FS_IOC_GETFSUUID: libc::Ioctl = 0x8011_1500u32 as libc::Ioctl;
+
+/// The identity of the filesystem that the directory `dir` lies on. `None`
+/// where it has none, or the kernel cannot tell (before Linux 6.9).
+pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<[u8; 16]>> {
+    // An `O_PATH` descriptor takes no ioctl.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(dir, c".", flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::ACCESS) => return Ok(None),
+        Err(errno) => return Err(Error::system("openat", "the root of a layer", errno)),
+    };
+    let mut answer = FsUuid {
+        len: 0,
+        uuid: [0; 16],
+    };
+    // SAFETY: `answer` is the `struct fsuuid2` that this request fills.
+    let outcome = unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFSUUID, &raw mut answer) };
+    match outcome {
+        0 if answer.len == 16 => Ok(Some(answer.uuid)),
+        0 => Ok(None),
+        _ => {
+            let errno = last_errno();
+            tracing::debug!(%errno, "the filesystem does not tell its identity");
+            Ok(None)
+        }
+    }
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}

@@ -1,0 +1,402 @@
+//! The index: copies of lower files with several hard links lie there by the
+//! file handle of their original, so that all its names, copied up or not,
+//! stay names of one object. With `index=on`; in the kernel's form.
+//!
+//! The copy's link count is that of the union's names: those it has on the
+//! writable branch and those that only lower branches have. It is stored as a
+//! difference to the count of the copy, or of the original, whichever changes
+//! together with it: so it is right before and after each change, and a crash
+//! in between. A lower name that goes is linked to the copy first.
+//!
+//! Source: `ovl_lookup_index`, `ovl_verify_index` in `fs/overlayfs/namei.c`,
+//! `ovl_link_up` in `copy_up.c`, `ovl_nlink_start`, `ovl_set_nlink_upper` in
+//! `util.c`, `ovl_get_nlink` in `inode.c`. Takes the counting lock of the
+//! object (rank 4, before its links), inside the directory's.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Union;
+use super::copy_up::DataNeeded;
+use super::inode::{Indexed, Inode, Link};
+use super::locks::{DirHeld, DirWrite};
+use super::lookup::Written;
+use super::search::View;
+use super::table::ObjectId;
+use crate::attr::{Attr, SetAttr};
+use crate::dialect::origin::{LinkCount, Side, Stored, index_name, parse_index_name, to_value};
+use crate::error::{Error, Result};
+use crate::handle::FileHandle;
+use crate::layer::{Found, Node, Removal, RenameMode, SetXattr, Staged, WritableNode};
+use crate::name::{Name, NameBuf};
+use crate::policy::Target;
+
+/// What the index says about a name.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What the inode of the name has to know.
+    pub indexed: Box<Indexed>,
+    /// The number of the original, which all names show.
+    pub number: u64,
+    /// The copy, if there is one.
+    pub copy: Option<Found<dyn WritableNode>>,
+}
+
+impl Indexed {
+    fn new(name: NameBuf, lower_links: u64) -> Indexed {
+        Indexed {
+            name,
+            lower_links,
+            lower_names: AtomicBool::new(false),
+            counting: Mutex::new(()),
+        }
+    }
+}
+
+impl Union {
+    /// Opens the index and sees to it that it is this stack's.
+    ///
+    /// Errors: `EOPNOTSUPP` and `EPERM` where there are no file handles, or
+    /// the process may not use them; `ESTALE` if it belongs to another stack.
+    pub(super) fn open_index(&self, target: &Target) -> Result<Arc<dyn WritableNode>> {
+        let upper = target.storage.root();
+        let own = upper.handle()?.ok_or(NO_HANDLES)?;
+        if let Some(lower) = self.lower_roots().first() {
+            let handle = self.filesystems.handle(&*lower.node)?.ok_or(NO_HANDLES)?;
+            self.filesystems.must_answer(&handle)?;
+            let mark = target.dialect.origin_mark();
+            belongs(&*upper, mark, &handle, Side::Lower, OTHER_LOWER)?;
+        }
+        let index = target.storage.index()?;
+        let mark = target.dialect.upper_mark();
+        belongs(&*index, mark, &own, Side::Upper, OTHER_UPPER)?;
+        self.clear_index(target, &*index)?;
+        Ok(index)
+    }
+
+    /// Removes entries of objects without names, which a crash left.
+    fn clear_index(&self, target: &Target, index: &dyn WritableNode) -> Result<()> {
+        let mut names = Vec::new();
+        index.entries(&mut |entry| {
+            names.push(entry.name.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        for name in names {
+            let Some(found) = index.lookup_writable(&name)? else {
+                continue;
+            };
+            // Those of directories, and of what was removed, are for handles
+            // that the kernel exports.
+            if found.attr.kind.is_dir() || target.dialect.hides(&*found.node, &found.attr, false)? {
+                continue;
+            }
+            let orphan = match parse_index_name(&name) {
+                Stored::Known(handle, Side::Lower) => match self.filesystems.object(&handle)? {
+                    None => true,
+                    Some(lower) => {
+                        let links = union_links(target, &*found.node, &found.attr, lower.nlink)?;
+                        found.attr.nlink == 1 && links == 0
+                    }
+                },
+                // `#...` is what the kernel was about to make.
+                Stored::Known(_, Side::Upper) | Stored::Unknown | Stored::Invalid => {
+                    name.as_bytes().starts_with(b"#")
+                }
+            };
+            if orphan {
+                tracing::info!(%name, "an entry of the index has lost its object");
+                index.remove(&name, Removal::NonDirectory, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the index says about a non-directory that shows by its lower
+    /// object alone; `None` where it has nothing to say.
+    pub(super) fn index_of_lower(&self, view: &View) -> Result<Option<Entry>> {
+        let (Some(index), Some(lower)) = (self.index.get(), &view.lower) else {
+            return Ok(None);
+        };
+        let takes_marks = |target: &Target| target.dialect.takes_marks(view.attr.kind);
+        if view.attr.nlink < 2 || !self.target.as_ref().is_some_and(takes_marks) {
+            return Ok(None);
+        }
+        let Some(handle) = self.filesystems.handle(&**lower)? else {
+            return Ok(None);
+        };
+        let Some(name) = index_name(&handle) else {
+            return Ok(None);
+        };
+        let copy = index.lookup_writable(&name)?;
+        if let Some(copy) = &copy
+            && copy.attr.kind != view.attr.kind
+        {
+            return Err(Error::Damaged("an entry of the index is of another kind"));
+        }
+        Ok(Some(Entry {
+            indexed: Box::new(Indexed::new(name, view.attr.nlink)),
+            number: self.table.number_of(ObjectId::from(&view.attr)),
+            copy,
+        }))
+    }
+
+    /// The same for one that the writable branch stores, and that says which
+    /// object it is a copy of. It is in the index if that is where its other
+    /// name is.
+    pub(super) fn index_of_written(
+        &self,
+        handle: &FileHandle,
+        lower: &Attr,
+        written: &Attr,
+    ) -> Result<Option<Entry>> {
+        let Some(index) = self.index.get() else {
+            return Ok(None);
+        };
+        let Some(name) = index_name(handle) else {
+            return Ok(None);
+        };
+        let copy = index.lookup_writable(&name)?;
+        let copy = copy.filter(|copy| ObjectId::from(&copy.attr) == ObjectId::from(written));
+        Ok(copy.map(|copy| Entry {
+            indexed: Box::new(Indexed::new(name, lower.nlink)),
+            number: self.table.number_of(ObjectId::from(lower)),
+            copy: Some(copy),
+        }))
+    }
+
+    /// Looks again for the copy of an inode without one: since the index was
+    /// asked, one may have been made for an inode that died before this one.
+    /// Returns whether there is a copy.
+    pub(super) fn adopt_copy(&self, inode: &Inode) -> Result<bool> {
+        let (Some(target), Some(indexed), Some(index)) =
+            (&self.target, inode.indexed(), self.index.get())
+        else {
+            return Ok(inode.is_copied_up());
+        };
+        if inode.is_copied_up() {
+            return Ok(true);
+        }
+        let Some(Found { node, attr }) = index.lookup_writable(&indexed.name)? else {
+            return Ok(false);
+        };
+        inode.set_lacks_data(target.dialect.lacks_data(&*node, &attr)?);
+        self.table.give(ObjectId::from(&attr), inode.number());
+        // Whoever set it meanwhile set the same.
+        inode.writable.get_or_init(|| node);
+        Ok(true)
+    }
+
+    /// The attributes of a copy in the index, with the union's link count.
+    pub(super) fn indexed_attr(
+        &self,
+        indexed: &Indexed,
+        copy: &Arc<dyn WritableNode>,
+    ) -> Result<Attr> {
+        let target = self.target()?;
+        let _counting = indexed.counting.lock();
+        let attr = copy.attr()?;
+        let nlink = union_links(target, &**copy, &attr, indexed.lower_links)?;
+        Ok(Attr { nlink, ..attr })
+    }
+
+    /// The mark of a copy that goes to the index: as many links as below.
+    pub(super) fn first_count(indexed: &Indexed) -> Vec<u8> {
+        let difference = indexed.lower_links as i64 - 1;
+        let side = Side::Upper;
+        LinkCount { side, difference }.to_value()
+    }
+
+    /// Puts a staged copy into the index. All names of the inode show it from
+    /// then on.
+    pub(super) fn publish_in_index(
+        &self,
+        indexed: &Indexed,
+        staged: Staged,
+    ) -> Result<(Arc<dyn WritableNode>, Result<()>)> {
+        let index = self.index.get().ok_or(Error::Stale)?;
+        let node = staged.publish(&**index, &indexed.name, RenameMode::NoReplace, None)?;
+        Ok((node, self.sync_entry(&**index)))
+    }
+
+    /// Gives the copy in the index the names by which the inode is known, for
+    /// one of them is being used. The index is no part of the layer: without
+    /// it, what was written by a name must be there by that name. (The kernel
+    /// knows which one is used, and links that up alone.)
+    pub(super) fn link_up_known(&self, target: &Target, inode: &Arc<Inode>) -> Result<()> {
+        let Some(indexed) = inode.indexed() else {
+            return Ok(());
+        };
+        if !indexed.lower_names.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let links = inode.links.read().all();
+        let mut failed = None;
+        let mut linked = 0;
+        for Link { parent, name } in &links {
+            match self.link_up_known_name(target, inode, parent, name) {
+                Ok(()) => linked += 1,
+                Err(error) => {
+                    tracing::warn!(%error, %name, "a changed file keeps a name without its copy");
+                    failed = Some(error);
+                }
+            }
+        }
+        let Some(error) = failed else {
+            return Ok(());
+        };
+        // Again at the next change.
+        indexed.lower_names.store(true, Ordering::Release);
+        match linked {
+            0 => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn link_up_known_name(
+        &self,
+        target: &Target,
+        inode: &Arc<Inode>,
+        parent: &Arc<Inode>,
+        name: &Name,
+    ) -> Result<()> {
+        self.writable(parent, DataNeeded::All)?;
+        let held = DirWrite::lock(&[parent])?;
+        // The links are not held over it: they come after the counting lock.
+        let known = inode.links.read().contains(parent, name);
+        match known {
+            true => self.link_up(target, inode, parent, name, &held),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives the copy in the index the name `name` in `parent`, if only lower
+    /// branches have it. What is seen does not change.
+    pub(super) fn link_up(
+        &self,
+        target: &Target,
+        inode: &Arc<Inode>,
+        parent: &Arc<Inode>,
+        name: &Name,
+        held: &impl DirHeld,
+    ) -> Result<()> {
+        let (Some(indexed), Some(copy)) = (inode.indexed(), inode.writable.get()) else {
+            return Ok(());
+        };
+        if self.written(parent, name, held)? != Written::Nothing {
+            return Ok(());
+        }
+        let dir = parent.writable.get().ok_or(Error::Stale)?;
+        let before = dir.attr()?;
+        self.make_impure_for(target, inode, &**copy, parent)?;
+        {
+            // The copy gets a link, the union does not.
+            let _counting = self.count_by(target, indexed, copy, Side::Lower)?;
+            dir.link(name, &**copy, RenameMode::NoReplace)?;
+        }
+        if let Err(error) = dir.set_attr(&SetAttr::times_of(&before)) {
+            tracing::warn!(%error, "a copy-up shows in the times of its directory");
+        }
+        self.sync_entry(&**dir)
+    }
+
+    /// Before the links of a copy change, and the union's with them.
+    pub(super) fn count_with_copy<'a>(
+        &self,
+        target: &Target,
+        inode: &'a Inode,
+    ) -> Result<Option<MutexGuard<'a, ()>>> {
+        match (inode.indexed(), inode.writable.get()) {
+            (Some(indexed), Some(copy)) => {
+                self.count_by(target, indexed, copy, Side::Upper).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Stores the link count as a difference to that of `side`.
+    fn count_by<'a>(
+        &self,
+        target: &Target,
+        indexed: &'a Indexed,
+        copy: &Arc<dyn WritableNode>,
+        side: Side,
+    ) -> Result<MutexGuard<'a, ()>> {
+        let counting = indexed.counting.lock();
+        let attr = copy.attr()?;
+        let links = union_links(target, &**copy, &attr, indexed.lower_links)?;
+        let to = match side {
+            Side::Upper => attr.nlink,
+            Side::Lower => indexed.lower_links,
+        };
+        let difference = links as i64 - to as i64;
+        let value = LinkCount { side, difference }.to_value();
+        let mark = target.dialect.link_count_mark();
+        if copy.xattr(mark)?.as_deref() != Some(&*value) {
+            copy.set_xattr(mark, &value, SetXattr::Any)?;
+        }
+        Ok(counting)
+    }
+
+    /// After a name was lost: without any, the object leaves the index. Who
+    /// has it open keeps it.
+    pub(super) fn settle_index(&self, target: &Target, inode: &Inode) {
+        let (Some(indexed), Some(copy), Some(index)) =
+            (inode.indexed(), inode.writable.get(), self.index.get())
+        else {
+            return;
+        };
+        let _counting = indexed.counting.lock();
+        let settled = copy.attr().and_then(|attr| {
+            let links = union_links(target, &**copy, &attr, indexed.lower_links)?;
+            match (links, attr.nlink) {
+                // Another thread's name was the last, and it was here.
+                (_, 0) => Ok(()),
+                (0, 1) => index.remove(&indexed.name, Removal::NonDirectory, Some(&**copy)),
+                _ => copy.relocate(&**index, &indexed.name),
+            }
+        });
+        // The name is gone: what stays in the index goes at the next mount.
+        if let Err(error) = settled {
+            tracing::warn!(%error, "an entry stays in the index");
+        }
+    }
+}
+
+const NO_HANDLES: Error =
+    Error::Unsupported("the index needs layers whose filesystems tell file handles apart");
+const OTHER_LOWER: Error =
+    Error::Mismatch("the upper layer was used with an index over another lower layer");
+const OTHER_UPPER: Error =
+    Error::Mismatch("the index in the work directory belongs to another upper layer");
+
+/// Sees to it that `node` carries the mark with this handle, or another one.
+fn belongs(
+    node: &dyn WritableNode,
+    mark: &[u8],
+    handle: &FileHandle,
+    side: Side,
+    other: Error,
+) -> Result<()> {
+    let value = to_value(handle, side).ok_or(NO_HANDLES)?;
+    match node.xattr(mark)? {
+        Some(stored) if stored == value => Ok(()),
+        Some(_) => Err(other),
+        None => node.set_xattr(mark, &value, SetXattr::Any),
+    }
+}
+
+/// How many names the union has for a copy in the index. Without a count that
+/// can be read: as many as the copy.
+fn union_links(target: &Target, copy: &dyn Node, attr: &Attr, lower_links: u64) -> Result<u64> {
+    let Some(count) = target.dialect.link_count(copy)? else {
+        return Ok(attr.nlink);
+    };
+    let links = match count.side {
+        Side::Upper => attr.nlink,
+        Side::Lower => lower_links,
+    };
+    Ok(links.saturating_add_signed(count.difference))
+}

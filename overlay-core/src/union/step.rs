@@ -1,0 +1,204 @@
+//! Which changes of the writable branch do a rename.
+//!
+//! Usually one: `renameat2` replaces the target, and leaves a whiteout where
+//! the old name would show something below. A filesystem without
+//! `RENAME_WHITEOUT`, or one on which it would make a device that cannot be
+//! made otherwise, needs two: a whiteout is made at the new name first, where
+//! it hides nothing or what is hidden already, and the two trade places.
+//!
+//! Where that cannot be (something is seen at the new name, or a whiteout
+//! there would be seen), a crash between the two shows a third state; see the
+//! variants. In none is anything lost, and nobody who goes through the union
+//! sees it: the directories are locked.
+
+use super::Union;
+use super::rename::Swapped;
+use super::whiteout::Whiteouts;
+use crate::attr::Owner;
+use crate::dialect::WhiteoutForm;
+use crate::error::{Error, Result};
+use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
+use crate::name::Name;
+use crate::policy::Target;
+
+/// A rename on the writable branch, without exchange.
+#[derive(Clone, Copy)]
+pub(super) struct Move<'a> {
+    pub from: (&'a dyn WritableNode, &'a Name),
+    pub to: (&'a dyn WritableNode, &'a Name),
+    pub node: &'a dyn WritableNode,
+    /// What the union shows at the new name, on the writable branch.
+    pub over: Option<&'a dyn WritableNode>,
+}
+
+/// What is known of the two names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Names {
+    pub is_dir: bool,
+    /// The writable branch hides the new name.
+    pub over_whiteout: bool,
+    /// The new name shows something.
+    pub displaces: bool,
+    /// Without a whiteout the old name would show something.
+    pub uncovers: bool,
+}
+
+/// What does a rename.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// One rename, which leaves nothing at the old name.
+    Replace,
+    /// One rename, which leaves a whiteout at the old name.
+    Whiteout,
+    /// The object trades places with the whiteout at the new name.
+    Exchange,
+    /// The same, and the whiteout is removed: at the old name it hides
+    /// nothing.
+    ExchangeAndRemove,
+    /// The same with a whiteout that is made at the new name, which is free.
+    /// If it would be seen there, a crash may leave an empty file there.
+    MakeAndExchange,
+    /// The object trades places with what is seen at the new name, and that
+    /// is replaced by a whiteout. A crash may leave the two exchanged.
+    ExchangeAndHide,
+    /// A whiteout that would be seen at the old name is replaced by an empty
+    /// directory, and that by the object. A crash may leave that directory.
+    ReplaceEmpty,
+}
+
+impl Step {
+    /// The step for a rename on a branch where a whiteout in `from` counts, or
+    /// not.
+    fn choose(
+        target: &Target,
+        names: Names,
+        in_from: impl FnOnce() -> Result<Whiteouts>,
+    ) -> Result<Step> {
+        // A directory cannot replace a whiteout, but trade places with it:
+        // the whiteout then hides the old name, or nothing.
+        let dir_over_whiteout = names.is_dir && names.over_whiteout;
+        if !names.uncovers {
+            return Ok(match dir_over_whiteout {
+                false => Step::Replace,
+                true => match in_from()? {
+                    Whiteouts::Count => Step::ExchangeAndRemove,
+                    Whiteouts::AreSeen => Step::ReplaceEmpty,
+                },
+            });
+        }
+        Ok(match leaves_whiteouts(target) {
+            _ if dir_over_whiteout => Step::Exchange,
+            true => Step::Whiteout,
+            false if names.over_whiteout => Step::Exchange,
+            false if names.displaces => Step::ExchangeAndHide,
+            false => Step::MakeAndExchange,
+        })
+    }
+}
+
+/// Whether a rename leaves a whiteout of the branch's form by itself.
+pub(super) fn leaves_whiteouts(target: &Target) -> bool {
+    target.whiteouts == WhiteoutForm::Device && target.storage.capabilities().rename_whiteout
+}
+
+impl Union {
+    /// Chooses how to do a rename in `from`, and prepares the directory for
+    /// the whiteout that it will hold.
+    pub(super) fn choose_step(
+        &self,
+        target: &Target,
+        from: &dyn WritableNode,
+        names: Names,
+    ) -> Result<Step> {
+        if names.uncovers {
+            self.expect_whiteouts(target, from)?;
+        }
+        Step::choose(target, names, || self.allow_whiteouts(target, from))
+    }
+
+    /// Does a rename. If it fails, nothing has changed.
+    pub(super) fn take_step(&self, target: &Target, step: Step, moved: Move<'_>) -> Result<()> {
+        match step {
+            Step::Replace => moved.rename(RenameMode::Replace),
+            Step::Whiteout => moved.rename(RenameMode::Whiteout),
+            Step::Exchange => moved.rename(RenameMode::Exchange),
+            Step::ExchangeAndRemove => {
+                moved.rename(RenameMode::Exchange)?;
+                remove_whiteout(moved.from);
+                Ok(())
+            }
+            Step::MakeAndExchange => {
+                let (dir, name) = moved.to;
+                self.allow_whiteouts(target, dir)?;
+                dir.create(name, &target.whiteout())?;
+                moved
+                    .rename(RenameMode::Exchange)
+                    .inspect_err(|_| remove_whiteout(moved.to))
+            }
+            Step::ExchangeAndHide => {
+                let whiteout = self.stage_whiteout(target, moved.from.0)?;
+                let over = moved.over.ok_or(Error::Stale)?;
+                moved.rename(RenameMode::Exchange)?;
+                let (dir, name) = moved.from;
+                match whiteout.publish(dir, name, RenameMode::Exchange, Some(over)) {
+                    Ok(_) => Ok(()),
+                    Err(error) => {
+                        moved.back(over)?;
+                        Err(error)
+                    }
+                }
+            }
+            Step::ReplaceEmpty => {
+                let (dir, name) = moved.to;
+                let swapped = empty_for_whiteout(target, moved)?;
+                let replace = Move {
+                    over: Some(&*swapped.empty),
+                    ..moved
+                };
+                let replaced = replace.rename(RenameMode::Replace);
+                swapped.settle(dir, name, replaced)
+            }
+        }
+    }
+}
+
+impl Move<'_> {
+    fn rename(&self, mode: RenameMode) -> Result<()> {
+        let ((from, name), (to, to_name)) = (self.from, self.to);
+        from.rename(name, to, to_name, mode, Some(self.node), self.over)
+    }
+
+    /// Undoes an exchange.
+    fn back(&self, over: &dyn WritableNode) -> Result<()> {
+        let ((from, name), (to, to_name)) = (self.from, self.to);
+        let mode = RenameMode::Exchange;
+        to.rename(to_name, from, name, mode, Some(self.node), Some(over))
+    }
+}
+
+/// The change is done, or undone: failing to tidy up changes nothing of it.
+fn remove_whiteout((dir, name): (&dyn WritableNode, &Name)) {
+    if let Err(error) = dir.remove(name, Removal::NonDirectory, None) {
+        tracing::warn!(%error, "a whiteout that hides nothing stays");
+    }
+}
+
+/// Puts an empty directory like the one that moves in the place of the
+/// whiteout at its new name.
+fn empty_for_whiteout(target: &Target, moved: Move<'_>) -> Result<Swapped> {
+    let (dir, name) = moved.to;
+    let whiteout = dir.lookup_writable(name)?.ok_or(Error::Stale)?.node;
+    let attr = moved.node.attr()?;
+    let empty = New {
+        kind: NewKind::Directory,
+        mode: attr.mode,
+        owner: Owner {
+            uid: attr.uid,
+            gid: attr.gid,
+        },
+        xattrs: &[target.dialect.opaque_mark()],
+    };
+    let staged = Staged::new(&target.storage, &empty)?;
+    let (empty, old) = staged.swap(dir, name, &whiteout)?;
+    Ok(Swapped { empty, old })
+}
