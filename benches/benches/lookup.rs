@@ -21,5 +21,31 @@ fn lookup(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lookup);
+/// The cost of a directory by the number of layers that merge in it: each but
+/// the lowest is asked for its marks. Many, so that the names are not found in
+/// the processor's caches.
+fn directory(c: &mut Criterion) {
+    const COUNT: usize = 20_000;
+    let mut group = c.benchmark_group("lookup_directory");
+    for depth in [1, 8] {
+        let layers = Layers::new(depth).unwrap();
+        let names: Vec<String> = (0..COUNT).map(|index| format!("d{index}")).collect();
+        for layer in (0..depth)
+            .map(|lower| layers.lower(lower))
+            .chain([layers.upper()])
+        {
+            for name in &names {
+                std::fs::create_dir(layer.join(name)).unwrap();
+            }
+        }
+        let union = layers.union().unwrap();
+        let mut next = names.iter().cycle();
+        group.bench_function(BenchmarkId::new("merged", depth + 1), |b| {
+            b.iter(|| union.exists(next.next().unwrap()).unwrap());
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, lookup, directory);
 criterion_main!(benches);

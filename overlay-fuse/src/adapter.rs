@@ -13,24 +13,26 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
-    FopenFlags, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenFlags,
-    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier,
+    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use overlay_core::layer::{NewKind, SyncWhat};
-use overlay_core::union::{Entry, Handle};
-use overlay_core::{Caller, Owner, SetAttr, Union};
+use overlay_core::union::{Entry, Handle, Inode};
+use overlay_core::{SetAttr, Union};
 
 use crate::answer::{answer, asked};
-use crate::convert::{LIFETIME, file_attr, new_node, rename_mode, seek_to, set_time, set_xattr};
+use crate::convert::{file_attr, new_node, rename_mode, seek_to, set_time, set_xattr};
 use crate::handles::Handles;
 use crate::listing::Listing;
+use crate::presentation::{Presentation, Xattrs};
 
 mod reply;
 mod verbs;
 
-/// What we ask of the kernel, as far as it has it.
+/// What we ask of the kernel, as far as it has it; and `POSIX_ACL`, unless ACLs
+/// are not to be shown.
 ///
 /// Not asked: `WRITEBACK_CACHE` (a crash would lose what a program believes
 /// written), `HANDLE_KILLPRIV_V2` (fuser 0.18 does not hand over its flags),
@@ -41,7 +43,6 @@ const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     .union(InitFlags::FUSE_READDIRPLUS_AUTO)
     .union(InitFlags::FUSE_CACHE_SYMLINKS)
     .union(InitFlags::FUSE_ATOMIC_O_TRUNC)
-    .union(InitFlags::FUSE_POSIX_ACL)
     .union(InitFlags::FUSE_DONT_MASK)
     .union(InitFlags::FUSE_EXPORT_SUPPORT)
     .union(InitFlags::FUSE_ASYNC_DIO);
@@ -54,10 +55,6 @@ const MAX_WRITE: u32 = 1024 * 1024;
 /// asynchronous direct I/O, releases); fuser's 16 starve parallel readers.
 const MAX_BACKGROUND: u16 = 64;
 
-/// Contents stay cached over opens, and a close sends nothing: there is
-/// nothing to flush, as every write reaches the union at once.
-const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
-
 thread_local! {
     /// What a READ is answered from: grown to the largest request once, not
     /// allocated and zeroed for each.
@@ -68,6 +65,7 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Adapter {
     union: Arc<Union>,
+    presentation: Presentation,
     files: Handles<Handle>,
     listings: Handles<Listing>,
     /// To tell the kernel what it does not ask; set before the first request.
@@ -78,33 +76,36 @@ pub(crate) struct Adapter {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(crate) attr: FileAttr,
+    pub(crate) generation: Generation,
     /// How long the kernel may believe `attr`.
     pub(crate) attr_ttl: Duration,
+    /// How long it may believe that the name leads there.
+    pub(crate) entry_ttl: Duration,
 }
 
 impl Known {
     /// fuser takes the inode number for the node id. Where the two differ,
     /// the attributes carry the node id and expire at once: the kernel asks
     /// GETATTR, whose reply carries the number to show.
-    pub(crate) fn of(entry: &Entry) -> Known {
+    pub(crate) fn of(entry: &Entry, presentation: &Presentation) -> Known {
         let number = entry.inode.number();
+        let lifetime = presentation.shown_lifetime();
         Known {
-            attr: file_attr(number, &entry.attr),
+            attr: file_attr(number, &presentation.attr(&entry.attr)),
+            generation: generation(&entry.inode),
             attr_ttl: if entry.attr.ino == number {
-                LIFETIME
+                lifetime
             } else {
                 Duration::ZERO
             },
+            entry_ttl: lifetime,
         }
     }
 }
 
-fn caller(request: &Request, umask: u32) -> Caller {
-    let owner = Owner {
-        uid: request.uid(),
-        gid: request.gid(),
-    };
-    Caller { owner, umask }
+/// What tells the inode from others that had its number before.
+pub(crate) fn generation(inode: &Inode) -> Generation {
+    Generation(u64::from(inode.generation()))
 }
 
 fn sync_what(data_only: bool) -> SyncWhat {
@@ -118,8 +119,12 @@ fn sync_what(data_only: bool) -> SyncWhat {
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let refused = |_| io::Error::other("the kernel's FUSE is too old");
+        let wanted = match self.presentation.shown_xattrs() {
+            Xattrs::All => WANTED | InitFlags::FUSE_POSIX_ACL,
+            Xattrs::NoAcls | Xattrs::None => WANTED,
+        };
         // Only what was offered, so none of it can be refused.
-        let offered = config.capabilities() & WANTED;
+        let offered = config.capabilities() & wanted;
         config.add_capabilities(offered).map_err(refused)?;
         let too_small = |_| io::Error::other("a limit of FUSE is out of range");
         config.set_max_write(MAX_WRITE).map_err(too_small)?;
@@ -129,7 +134,8 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        reply::entry_or_none(reply, asked("lookup", parent), || {
+        let lifetime = self.presentation.shown_lifetime();
+        reply::entry_or_none(reply, asked("lookup", parent), lifetime, || {
             self.look_up(parent, name)
         });
     }
@@ -140,7 +146,8 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply::attr(reply, asked("getattr", ino), || self.attr(ino));
+        let lifetime = self.presentation.shown_lifetime();
+        reply::attr(reply, asked("getattr", ino), lifetime, || self.attr(ino));
     }
 
     fn setattr(
@@ -169,7 +176,10 @@ impl Filesystem for Adapter {
             atime: atime.map(set_time),
             mtime: mtime.map(set_time),
         };
-        reply::attr(reply, asked("setattr", ino), || self.set_attr(ino, &set));
+        let lifetime = self.presentation.shown_lifetime();
+        reply::attr(reply, asked("setattr", ino), lifetime, || {
+            self.set_attr(ino, &set)
+        });
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -186,8 +196,8 @@ impl Filesystem for Adapter {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let caller = caller(request, umask);
         reply::entry(reply, asked("mknod", parent), || {
+            let caller = self.caller(request, umask)?;
             self.make(parent, name, new_node(mode, rdev)?, mode, &caller)
         });
     }
@@ -201,8 +211,8 @@ impl Filesystem for Adapter {
         umask: u32,
         reply: ReplyEntry,
     ) {
-        let caller = caller(request, umask);
         reply::entry(reply, asked("mkdir", parent), || {
+            let caller = self.caller(request, umask)?;
             self.make(parent, name, NewKind::Directory, mode, &caller)
         });
     }
@@ -215,9 +225,9 @@ impl Filesystem for Adapter {
         target: &Path,
         reply: ReplyEntry,
     ) {
-        let caller = caller(request, 0);
         let kind = NewKind::Symlink(target.as_os_str().as_bytes());
         reply::entry(reply, asked("symlink", parent), || {
+            let caller = self.caller(request, 0)?;
             self.make(parent, name, kind, 0o777, &caller)
         });
     }
@@ -259,8 +269,9 @@ impl Filesystem for Adapter {
         _: i32,
         reply: ReplyCreate,
     ) {
-        let caller = caller(request, umask);
-        reply::created(reply, asked("create", parent), OPENED, || {
+        let flags = self.opened();
+        reply::created(reply, asked("create", parent), flags, || {
+            let caller = self.caller(request, umask)?;
             self.create(parent, name, mode, &caller)
         });
     }
@@ -268,7 +279,7 @@ impl Filesystem for Adapter {
     // O_APPEND and O_DIRECT are the kernel's business: it sends offsets, and
     // bypasses its own cache.
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        reply::opened(reply, asked("open", ino), OPENED, || {
+        reply::opened(reply, asked("open", ino), self.opened(), || {
             self.open(ino, flags, request.uid())
         });
     }
@@ -383,7 +394,7 @@ impl Filesystem for Adapter {
     ) {
         match answer(asked("readdirplus", ino), || {
             let listing = self.listings.get(fh.0)?;
-            listing.read_plus(&self.union, offset, &mut reply)
+            listing.read_plus(&self.union, &self.presentation, offset, &mut reply)
         }) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -429,15 +440,13 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         reply::empty(reply, asked("setxattr", ino), || {
-            let how = set_xattr(flags)?;
-            self.union
-                .set_xattr(&self.inode(ino)?, name.as_bytes(), value, how)
+            self.set_xattr(ino, name.as_bytes(), value, set_xattr(flags)?)
         });
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
         reply::xattr(reply, asked("getxattr", ino), room, || {
-            self.union.xattr(&self.inode(ino)?, name.as_bytes())
+            self.xattr(ino, name.as_bytes())
         });
     }
 
@@ -449,6 +458,7 @@ impl Filesystem for Adapter {
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         reply::empty(reply, asked("removexattr", ino), || {
+            self.presentation.require_xattr(name.as_bytes())?;
             self.union.remove_xattr(&self.inode(ino)?, name.as_bytes())
         });
     }

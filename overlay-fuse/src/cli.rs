@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+mod check;
 mod daemon;
 mod escape;
+mod log;
 mod plan;
 mod serve;
 mod ufs;
@@ -18,39 +20,15 @@ mod ufs;
 pub use plan::{Plan, UsageError};
 pub use ufs::ufs;
 
-/// What `--help` says below the options.
-const OPTIONS_HELP: &str = "\
+/// What `--help` says of the layers.
+const LAYERS_HELP: &str = "\
 Layers are named from the top down and separated by ':'. Without UPPER the
 union is read-only. In LOWER, and in the values of -o, write ':' as '\\:',
 ',' as '\\,' and '\\' as '\\\\'. UPPER and MOUNTPOINT are taken as they are.
+";
 
-Options for -o:
-  lowerdir=DIR[:DIR...]    the read-only layers, top first (lowerdir+=DIR: one more)
-  upperdir=DIR             the layer that takes all changes
-  workdir=DIR              where changes are prepared, on the filesystem of
-                           upperdir; default: <upperdir>.work, made if missing
-  userxattr                marks in user.overlay.* instead of trusted.overlay.*
-                           (what an ordinary user gets in any case)
-  ro, rw                   with ro, UPPER is only read too
-  nosuid, nodev            no effect of setuid, no device nodes: what an
-                           ordinary user gets in any case
-  suid, dev                the contrary: the default for root, and only for root
-  exec, noexec, atime, noatime, diratime, nodiratime, sync, async, dirsync
-                           as mount(8) says
-  allow_other              for all users; root has it in any case
-  fsname=NAME, subtype=NAME
-                           how /proc/mounts shows the mount
-  debug                    as --debug
-  redirect_dir=on|follow|nofollow|off
-                           whether directories with lower content can be renamed
-                           (on: the default), and whether layers in which that
-                           was done are followed (off: as follow); with userxattr
-                           nofollow
-  default_permissions, relatime, index=off, metacopy=off, nfs_export=off,
-  verity=off               accepted: so it is in any case
-  defaults, auto, noauto, user, nouser, users, nofail, _netdev, x-...
-                           accepted: they are for mount(8)
-
+/// What `--help` says at its end.
+const UNMOUNT_HELP: &str = "\
 Unmount with umount, or fusermount3 -u as an ordinary user.";
 
 /// Mounts a union of directories.
@@ -60,7 +38,7 @@ Unmount with umount, or fusermount3 -u as an ordinary user.";
     version,
     override_usage = "ufsmount [OPTIONS] LOWER[:LOWER...] [UPPER] MOUNTPOINT\n       \
                       ufsmount -o lowerdir=...,upperdir=...,workdir=... [SOURCE] MOUNTPOINT",
-    after_help = OPTIONS_HELP
+    after_help = after_help()
 )]
 pub struct Args {
     /// The layers and the mount point
@@ -73,7 +51,7 @@ pub struct Args {
     #[arg(short = 'f', long)]
     foreground: bool,
     /// Tell every request on the standard error; implies --foreground
-    #[arg(long)]
+    #[arg(short = 'd', long)]
     debug: bool,
     /// Append what the server has to say to this file
     #[arg(long, value_name = "FILE")]
@@ -83,37 +61,68 @@ pub struct Args {
     detached: bool,
 }
 
+fn after_help() -> String {
+    [LAYERS_HELP, &plan::help(), UNMOUNT_HELP].join("\n")
+}
+
 /// Runs `ufsmount` with the arguments of this process.
 pub fn ufsmount() -> ExitCode {
     let args: Vec<OsString> = env::args_os().collect();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => fail("ufsmount", &sentence),
+        Err(failure) => failure.tell("ufsmount"),
     }
 }
 
-/// Says why, and how to end the process.
-pub(crate) fn fail(program: &str, sentence: &str) -> ExitCode {
+/// Why a command ends with another status than 0: one sentence.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The words make no sense.
+    Usage(String),
+    /// What they ask for has failed.
+    Task(String),
+}
+
+impl Failure {
+    /// Says why on the standard error; the status is that of `mount(8)`: 1 for
+    /// wrong words, 32 for a mount that failed.
+    fn tell(&self, program: &str) -> ExitCode {
+        let (sentence, status) = match self {
+            Failure::Usage(sentence) => (sentence, 1),
+            Failure::Task(sentence) => (sentence, MOUNT_FAILED),
+        };
+        say(program, sentence);
+        ExitCode::from(status)
+    }
+}
+
+/// What `mount(8)` ends with when mounting failed.
+const MOUNT_FAILED: u8 = 32;
+
+pub(crate) fn say(program: &str, sentence: &str) {
     match writeln!(io::stderr(), "{program}: {sentence}") {
         // Without a standard error the status says it alone.
-        Ok(()) | Err(_) => ExitCode::FAILURE,
+        Ok(()) | Err(_) => {}
     }
 }
 
-fn run(args: &[OsString]) -> Result<(), String> {
+fn run(args: &[OsString]) -> Result<(), Failure> {
     let parsed = match Args::try_parse_from(args) {
         Ok(parsed) => parsed,
-        Err(error) => return usage("ufsmount", &error),
+        Err(error) => return usage("ufsmount", &error).map_err(Failure::Usage),
     };
     let detached = parsed.detached;
-    let plan = parsed.plan().map_err(|error| error.to_string())?;
-    if detached {
+    let plan = parsed
+        .plan()
+        .map_err(|error| Failure::Usage(error.to_string()))?;
+    let done = if detached {
         daemon::serve_detached(plan)
     } else if plan.foreground {
         serve::in_foreground(plan)
     } else {
         daemon::start(args)
-    }
+    };
+    done.map_err(Failure::Task)
 }
 
 /// `--help` and `--version` are no errors; of all else, clap's first line.

@@ -1,15 +1,10 @@
 //! The kernel's words for the engine's types, and the other way round.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{FileAttr, FileType, INodeNo, RenameFlags, TimeOrNow};
 use overlay_core::layer::{NewKind, RenameMode, SeekTo, SetXattr};
 use overlay_core::{Attr, Error, FileKind, Result, SetTime, Timestamp};
-
-/// How long the kernel may keep names, missing names and attributes without
-/// asking again. The union owns its branches, so nothing changes behind the
-/// kernel's back; a day, not for ever, so that a bug heals over night.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The engine's attributes, for the inode `number`.
 pub(crate) fn file_attr(number: u64, attr: &Attr) -> FileAttr {
@@ -141,6 +136,8 @@ pub(crate) fn seek_to(whence: i32) -> Result<SeekTo> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -11,13 +11,17 @@ pub mod cli;
 mod convert;
 pub mod demo;
 mod handles;
+mod ids;
 mod listing;
 mod mount;
+mod presentation;
 
+pub use ids::{IdMap, IdMapError};
 pub use mount::{
     Mount, MountError, MountFlag, MountHandle, MountOptions, Unmounted, Unmounter, Users,
     check_fuse,
 };
+pub use presentation::{Presentation, Xattrs};
 
 /// The examples of the README are compiled, and run where they can.
 #[cfg(doctest)]

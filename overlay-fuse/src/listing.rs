@@ -14,12 +14,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fuser::{FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+use fuser::{FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+use overlay_core::union::Entry;
 use overlay_core::union::{DirHandle, Flow, Inode};
 use overlay_core::{NameBuf, Result, Union};
 
-use crate::adapter::Known;
-use crate::convert::{bare_attr, file_type};
+use crate::adapter::generation;
+use crate::convert::{bare_attr, file_attr, file_type};
+use crate::presentation::Presentation;
 
 /// The kernel's offset after `..`, before the first entry of the union.
 const FIRST: u64 = 2;
@@ -95,6 +97,7 @@ impl Listing {
     pub(crate) fn read_plus(
         &self,
         union: &Union,
+        presentation: &Presentation,
         offset: u64,
         reply: &mut ReplyDirectoryPlus,
     ) -> Result<()> {
@@ -123,19 +126,23 @@ impl Listing {
                     Err(_) if !empty => return Ok(()),
                     Err(error) => return Err(error),
                 };
-                let known = Known::of(&entry);
+                let told = Told::of(union, &entry, presentation);
                 // Before the reply can go out, or the forget might overtake it.
-                union.pin(&entry.inode);
+                if let Some(inode) = &told.pinned {
+                    union.pin(inode);
+                }
                 let full = reply.add(
-                    known.attr.ino,
+                    told.attr.ino,
                     next + SHIFT,
                     name.as_os_str(),
-                    &known.attr_ttl,
-                    &known.attr,
-                    Generation(0),
+                    &told.ttl,
+                    &told.attr,
+                    generation(&entry.inode),
                 );
                 if full {
-                    union.unpin(entry.inode.number(), 1);
+                    if let Some(inode) = &told.pinned {
+                        union.unpin(inode.number(), 1);
+                    }
                     return Ok(());
                 }
                 empty = false;
@@ -173,6 +180,37 @@ impl Listing {
             return add(union.parent_number(&self.inode), FIRST, "..");
         }
         Room::Left
+    }
+}
+
+/// An entry as a listing with attributes tells the kernel of it.
+struct Told {
+    attr: FileAttr,
+    ttl: Duration,
+    /// The inode that the kernel counts a look-up of, if it is one of ours.
+    pinned: Option<Arc<Inode>>,
+}
+
+impl Told {
+    /// fuser takes one number for the node and for `d_ino`. Where the two
+    /// differ, `d_ino` counts: the kernel is told of a node by that number,
+    /// and that the name expires at once. So it looks the name up before it
+    /// uses it, and is told the right node.
+    fn of(union: &Union, entry: &Entry, presentation: &Presentation) -> Told {
+        let attr = presentation.attr(&entry.attr);
+        let (number, shown) = (entry.inode.number(), entry.attr.ino);
+        match shown == number {
+            true => Told {
+                attr: file_attr(number, &attr),
+                ttl: presentation.shown_lifetime(),
+                pinned: Some(Arc::clone(&entry.inode)),
+            },
+            false => Told {
+                attr: file_attr(shown, &attr),
+                ttl: Duration::ZERO,
+                pinned: union.known(shown),
+            },
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use fuser::{Config, Session, SessionACL};
 use overlay_core::Union;
 
 use crate::adapter::Adapter;
+use crate::presentation::Presentation;
 
 mod device;
 mod error;
@@ -49,6 +50,7 @@ const LEAST_THREADS: usize = 2;
 pub struct Mount {
     union: Arc<Union>,
     options: MountOptions,
+    presentation: Presentation,
     threads: Option<NonZeroUsize>,
 }
 
@@ -58,6 +60,7 @@ impl Mount {
         Mount {
             union,
             options: MountOptions::new(),
+            presentation: Presentation::new(),
             threads: None,
         }
     }
@@ -65,6 +68,12 @@ impl Mount {
     /// How to mount. A union that is read-only is mounted so in any case.
     pub fn options(mut self, options: MountOptions) -> Mount {
         self.options = options;
+        self
+    }
+
+    /// How the union is shown; as it is unless set.
+    pub fn presentation(mut self, presentation: Presentation) -> Mount {
+        self.presentation = presentation;
         self
     }
 
@@ -103,7 +112,7 @@ impl Mount {
         let unmounter = Unmounter::of(&point);
         // Now that nothing about the mount can be refused any more.
         let recovered = self.union.recover();
-        let adapter = Adapter::new(self.union);
+        let adapter = Adapter::new(self.union, self.presentation);
         let notifier = adapter.notifier();
         let session = recovered
             .map_err(std::io::Error::from)

@@ -488,7 +488,9 @@ mod panics {
     use std::sync::Arc;
 
     use overlay_core::layer::{Access, Found, Node, OpenFile, RawEntry, Storage};
-    use overlay_core::{Attr, Error, FileKind, Name, Result, Stack, StatFs, Timestamp, Union};
+    use overlay_core::{
+        Attr, Error, FileHandle, FileKind, Name, Result, Stack, StatFs, Timestamp, Union,
+    };
     use overlay_fuse::Mount;
 
     use super::*;
@@ -500,6 +502,9 @@ mod panics {
     impl Storage for Bomb {
         fn root(&self) -> Arc<dyn Node> {
             Arc::new(Bomb)
+        }
+        fn attr_of_handle(&self, _: &FileHandle) -> Result<Option<Attr>> {
+            Ok(None)
         }
     }
 
@@ -548,6 +553,9 @@ mod panics {
         }
         fn stat_fs(&self) -> Result<StatFs> {
             Ok(StatFs::default())
+        }
+        fn handle(&self) -> Result<Option<FileHandle>> {
+            Ok(None)
         }
     }
 

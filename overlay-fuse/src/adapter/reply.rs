@@ -1,5 +1,7 @@
 //! Replies after the work: one function for each shape of answer.
 
+use std::time::Duration;
+
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, ReplyAttr, ReplyCreate,
     ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
@@ -8,12 +10,13 @@ use overlay_core::Result;
 
 use super::Known;
 use crate::answer::{Asked, answer};
-use crate::convert::{LIFETIME, bare_attr};
+use crate::convert::bare_attr;
 
 pub(super) fn entry(reply: ReplyEntry, asked: Asked, work: impl FnOnce() -> Result<Known>) {
     match answer(asked, work) {
         Ok(known) => {
-            reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
+            let (attr_ttl, entry_ttl) = (&known.attr_ttl, &known.entry_ttl);
+            reply.entry_with_ttls(attr_ttl, entry_ttl, &known.attr, known.generation);
         }
         Err(errno) => reply.error(errno),
     }
@@ -24,15 +27,17 @@ pub(super) fn entry(reply: ReplyEntry, asked: Asked, work: impl FnOnce() -> Resu
 pub(super) fn entry_or_none(
     reply: ReplyEntry,
     asked: Asked,
+    lifetime: Duration,
     work: impl FnOnce() -> Result<Option<Known>>,
 ) {
     match answer(asked, work) {
         Ok(Some(known)) => {
-            reply.entry_with_ttls(&known.attr_ttl, &LIFETIME, &known.attr, Generation(0));
+            let (attr_ttl, entry_ttl) = (&known.attr_ttl, &known.entry_ttl);
+            reply.entry_with_ttls(attr_ttl, entry_ttl, &known.attr, known.generation);
         }
         Ok(None) => {
             let missing = bare_attr(0, FileType::RegularFile);
-            reply.entry(&LIFETIME, &missing, Generation(0));
+            reply.entry(&lifetime, &missing, Generation(0));
         }
         Err(errno) => reply.error(errno),
     }
@@ -48,7 +53,7 @@ pub(super) fn created(
     match answer(asked, work) {
         Ok((known, number)) => {
             let (ttl, attr) = (&known.attr_ttl, &known.attr);
-            reply.created(ttl, attr, Generation(0), FileHandle(number), flags);
+            reply.created(ttl, attr, known.generation, FileHandle(number), flags);
         }
         Err(errno) => reply.error(errno),
     }
@@ -61,9 +66,14 @@ pub(super) fn data(reply: ReplyData, asked: Asked, work: impl FnOnce() -> Result
     }
 }
 
-pub(super) fn attr(reply: ReplyAttr, asked: Asked, work: impl FnOnce() -> Result<FileAttr>) {
+pub(super) fn attr(
+    reply: ReplyAttr,
+    asked: Asked,
+    lifetime: Duration,
+    work: impl FnOnce() -> Result<FileAttr>,
+) {
     match answer(asked, work) {
-        Ok(attr) => reply.attr(&LIFETIME, &attr),
+        Ok(attr) => reply.attr(&lifetime, &attr),
         Err(errno) => reply.error(errno),
     }
 }

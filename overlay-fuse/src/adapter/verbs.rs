@@ -3,16 +3,20 @@
 use std::ffi::OsStr;
 use std::sync::{Arc, OnceLock};
 
-use fuser::{CopyFileRangeFlags, FileAttr, FileHandle, INodeNo, Notifier, OpenAccMode, OpenFlags};
+use fuser::{
+    CopyFileRangeFlags, FileAttr, FileHandle, FopenFlags, INodeNo, Notifier, OpenAccMode,
+    OpenFlags, Request,
+};
 use overlay_core::error::Errno;
-use overlay_core::layer::{NewKind, RenameMode, SeekTo};
+use overlay_core::layer::{NewKind, RenameMode, SeekTo, SetXattr};
 use overlay_core::union::{Entry, Inode, OpenOptions};
-use overlay_core::{Attr, Caller, Error, FileKind, Name, Result, SetAttr, Union};
+use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr, Union};
 
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
 use crate::convert::file_attr;
 use crate::handles::Handles;
+use crate::presentation::Presentation;
 
 /// The most that one reply to `copy_file_range(2)` can report, in whole pages
 /// (the kernel's `MAX_RW_COUNT`).
@@ -23,9 +27,10 @@ const CAPABILITY: &[u8] = b"security.capability";
 
 impl Adapter {
     /// Answers from `union`.
-    pub(crate) fn new(union: Arc<Union>) -> Adapter {
+    pub(crate) fn new(union: Arc<Union>, presentation: Presentation) -> Adapter {
         Adapter {
             union,
+            presentation,
             files: Handles::new(),
             listings: Handles::new(),
             notifier: Arc::default(),
@@ -41,27 +46,49 @@ impl Adapter {
         self.union.known(ino.0).ok_or(Error::Stale)
     }
 
+    /// An inode that the kernel may have forgotten.
+    fn recall(&self, ino: INodeNo) -> Result<Entry> {
+        self.union.recall(ino.0)?.ok_or(Error::Stale)
+    }
+
     /// The entry as the kernel is told of it; counts the kernel's reference.
     fn pinned(&self, entry: &Entry) -> Known {
         self.union.pin(&entry.inode);
-        Known::of(entry)
+        Known::of(entry, &self.presentation)
+    }
+
+    /// Who asks, as the union knows them.
+    pub(super) fn caller(&self, request: &Request, umask: u32) -> Result<Caller> {
+        let owner = Owner {
+            uid: request.uid(),
+            gid: request.gid(),
+        };
+        let owner = self.presentation.maker(owner)?;
+        Ok(Caller { owner, umask })
+    }
+
+    /// How files are opened: a close sends nothing, for there is nothing to
+    /// flush, as every write reaches the union at once; and contents stay
+    /// cached over opens, unless nothing is to be remembered.
+    pub(super) fn opened(&self) -> FopenFlags {
+        match self.presentation.shown_lifetime().is_zero() {
+            true => FopenFlags::FOPEN_NOFLUSH,
+            false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
+        }
     }
 
     pub(super) fn look_up(&self, parent: INodeNo, name: &OsStr) -> Result<Option<Known>> {
-        let parent = self.inode(parent)?;
         // File handles (open_by_handle_at(2), NFS) are resolved by these two.
-        let itself = match name.as_encoded_bytes() {
-            b"." => Some(parent.number()),
-            b".." => Some(self.union.parent_number(&parent)),
-            _ => None,
-        };
-        let entry = match itself {
-            Some(number) => {
-                let inode = self.inode(INodeNo(number))?;
-                let attr = self.union.attr(&inode)?;
-                Some(Entry { inode, attr })
+        let entry = match name.as_encoded_bytes() {
+            b"." => Some(self.recall(parent)?),
+            b".." => {
+                let inode = self.recall(parent)?.inode;
+                Some(self.recall(INodeNo(self.union.parent_number(&inode)))?)
             }
-            None => self.union.lookup(&parent, Name::from_os(name)?)?,
+            _ => {
+                let parent = self.inode(parent)?;
+                self.union.lookup(&parent, Name::from_os(name)?)?
+            }
         };
         Ok(entry.map(|entry| self.pinned(&entry)))
     }
@@ -78,12 +105,13 @@ impl Adapter {
 
     pub(super) fn attr(&self, ino: INodeNo) -> Result<FileAttr> {
         let attr = self.union.attr(&self.inode(ino)?)?;
-        Ok(file_attr(attr.ino, &attr))
+        Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
     }
 
     pub(super) fn set_attr(&self, ino: INodeNo, set: &SetAttr) -> Result<FileAttr> {
-        let attr = self.union.set_attr(&self.inode(ino)?, set)?;
-        Ok(file_attr(attr.ino, &attr))
+        let set = self.presentation.stored(set)?;
+        let attr = self.union.set_attr(&self.inode(ino)?, &set)?;
+        Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
     }
 
     pub(super) fn read_link(&self, ino: INodeNo) -> Result<Vec<u8>> {
@@ -202,12 +230,34 @@ impl Adapter {
     }
 
     pub(super) fn xattr_names(&self, ino: INodeNo) -> Result<Vec<u8>> {
+        // No name of any attribute, so only what is said of all of them.
+        self.presentation.require_xattr(b"")?;
         let mut list = Vec::new();
         for name in self.union.xattr_names(&self.inode(ino)?)? {
-            list.extend_from_slice(&name);
-            list.push(0);
+            if self.presentation.lists_xattr(&name) {
+                list.extend_from_slice(&name);
+                list.push(0);
+            }
         }
         Ok(list)
+    }
+
+    pub(super) fn xattr(&self, ino: INodeNo, name: &[u8]) -> Result<Vec<u8>> {
+        self.presentation.require_xattr(name)?;
+        let value = self.union.xattr(&self.inode(ino)?, name)?;
+        Ok(self.presentation.shown_value(name, value))
+    }
+
+    pub(super) fn set_xattr(
+        &self,
+        ino: INodeNo,
+        name: &[u8],
+        value: &[u8],
+        how: SetXattr,
+    ) -> Result<()> {
+        self.presentation.require_xattr(name)?;
+        let value = self.presentation.stored_value(name, value)?;
+        self.union.set_xattr(&self.inode(ino)?, name, &value, how)
     }
 
     pub(super) fn seek(&self, fh: FileHandle, offset: i64, to: SeekTo) -> Result<i64> {

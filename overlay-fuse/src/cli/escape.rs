@@ -24,6 +24,29 @@ pub(super) fn split(list: &OsStr, separator: u8) -> Vec<OsString> {
     parts.into_iter().map(OsString::from_vec).collect()
 }
 
+/// The options in the value of one `-o`, still escaped. A comma inside quotes
+/// separates nothing: SELinux contexts have some, `context="...:c1,c2"`.
+pub(super) fn options_in(list: &OsStr) -> Vec<OsString> {
+    let mut options: Vec<OsString> = Vec::new();
+    let mut quoted = false;
+    for part in split(list, b',') {
+        let quotes = part.as_bytes().iter().filter(|byte| **byte == b'"');
+        let odd = quotes.count() % 2 == 1;
+        match options.last_mut() {
+            Some(option) if quoted => {
+                option.push(",");
+                option.push(&part);
+                quoted = !odd;
+            }
+            Some(_) | None => {
+                quoted = odd && part.as_bytes().starts_with(b"context=");
+                options.push(part);
+            }
+        }
+    }
+    options
+}
+
 #[cfg(test)]
 mod tests {
     use overlay_core::stack::mounts::unescape_option as unescape;
@@ -49,5 +72,17 @@ mod tests {
         assert_eq!(parts(b"a::b"), [&b"a"[..], b"", b"b"]);
         assert_eq!(parts(b""), [b""]);
         assert_eq!(parts(b"a\\"), [b"a"]);
+    }
+    #[test]
+    fn quotes_hold_a_context_together_and_nothing_else() {
+        let list = "ro,context=\"a:b:s0:c1,c2,c3\",lowerdir=x\"y,upperdir=z,context=q";
+        let expected = [
+            "ro",
+            "context=\"a:b:s0:c1,c2,c3\"",
+            "lowerdir=x\"y",
+            "upperdir=z",
+            "context=q",
+        ];
+        assert_eq!(options_in(OsStr::new(list)), expected);
     }
 }

@@ -1,21 +1,19 @@
 //! The server: sets up, mounts, and waits for the end.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::Mutex;
 use std::thread;
 
-use overlay_core::union::{Options, Recover, RedirectDir};
-use overlay_core::{Dialect, Namespace, Stack, Union};
+use overlay_core::union::{DefaultAcls, Metacopy, Options, Recover, RedirectDir};
+use overlay_core::{Stack, Union};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tracing::level_filters::LevelFilter;
 
+use super::log::Log;
 use super::plan::Plan;
 use crate::mount::{Mount, MountError, MountHandle, Unmounted, Unmounter, check_fuse};
+use crate::presentation::Xattrs;
 
 /// A mount with its signals handled.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ pub(super) fn in_foreground(plan: Plan) -> Result<(), String> {
 
 /// Mounts as planned. On failure nothing on disk has changed.
 pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
-    start_log(plan.log.as_deref(), plan.debug)?;
+    let log = Log::start(plan.log.as_deref(), plan.debug)?;
     raise_descriptors();
     // New files get the mode that their maker asked for; the mask of whoever
     // started the server is not theirs.
@@ -54,34 +52,55 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
         .map_err(|error| error.to_string())?;
     let options = Options {
         redirect_dir: redirect_dir(plan.redirect_dir, opened.stack())?,
+        metacopy: metacopy(plan.metacopy, opened.stack())?,
+        index: plan.index,
+        nfs_export: plan.nfs_export,
+        xino: plan.xino,
+        durability: plan.durability,
         recover: Recover::WhenAsked,
+        default_acls: match plan.presentation.shown_xattrs() {
+            Xattrs::All => DefaultAcls::Inherited,
+            Xattrs::NoAcls | Xattrs::None => DefaultAcls::Ignored,
+        },
     };
     let union = Union::with_options(opened.stack().clone(), options)
         .map_err(|error| format!("the layers cannot be put together ({error}): check them"))?;
     let handle = Mount::builder(union)
         .options(plan.options)
+        .presentation(plan.presentation)
         .mount(&plan.point)
         .map_err(|error| error.to_string())?;
     drop(opened.keep());
     handle_signals(signals, handle.unmounter())
         .map_err(|error| format!("signals cannot be handled ({error}): try again"))?;
+    log.keep();
     Ok(Serving { handle })
 }
 
 /// As on the kernel: with `userxattr` redirects are neither made nor followed,
 /// for anybody may have written them.
-fn redirect_dir(asked: Option<RedirectDir>, stack: &Stack) -> Result<RedirectDir, String> {
-    let trusted = stack.branches().iter().all(|branch| match branch.dialect {
-        Dialect::Overlay(Namespace::Trusted) => true,
-        Dialect::Overlay(Namespace::User) => false,
-    });
-    match (trusted, asked) {
-        (true, asked) => Ok(asked.unwrap_or(RedirectDir::On)),
-        (false, None | Some(RedirectDir::NoFollow)) => Ok(RedirectDir::NoFollow),
-        (false, Some(RedirectDir::On | RedirectDir::Follow)) => Err(
+pub(super) fn redirect_dir(
+    asked: Option<RedirectDir>,
+    stack: &Stack,
+) -> Result<RedirectDir, String> {
+    match (Options::of(stack).redirect_dir, asked) {
+        (RedirectDir::NoFollow, Some(RedirectDir::On | RedirectDir::Follow)) => Err(
             "redirects are not followed with userxattr: leave redirect_dir out, or write nofollow"
                 .to_owned(),
         ),
+        (RedirectDir::NoFollow, _) => Ok(RedirectDir::NoFollow),
+        (RedirectDir::On | RedirectDir::Follow, asked) => Ok(asked.unwrap_or(RedirectDir::On)),
+    }
+}
+
+/// The same for files whose data lies below.
+fn metacopy(asked: Option<Metacopy>, stack: &Stack) -> Result<Metacopy, String> {
+    match (Options::of(stack).metacopy, asked) {
+        (Metacopy::NoFollow, Some(Metacopy::On | Metacopy::Follow)) => Err(
+            "metacopy files are not followed with userxattr: leave metacopy out, or write nofollow"
+                .to_owned(),
+        ),
+        (usual, asked) => Ok(asked.unwrap_or(usual)),
     }
 }
 
@@ -109,35 +128,6 @@ fn handle_signals(mut signals: Signals, unmounter: Unmounter) -> io::Result<()> 
         }
     };
     thread::Builder::new().name(name).spawn(unmount).map(drop)
-}
-
-/// The log goes to the file if one is named, else to the standard error.
-fn start_log(file: Option<&Path>, debug: bool) -> Result<(), String> {
-    let level = match debug {
-        true => LevelFilter::DEBUG,
-        false => LevelFilter::WARN,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level);
-    let started = match file {
-        Some(path) => {
-            let file = File::options()
-                .append(true)
-                .create(true)
-                .open(path)
-                .map_err(|error| {
-                    format!("the log {path:?} cannot be opened ({error}): name another file")
-                })?;
-            let log = log.with_ansi(false).with_writer(Mutex::new(file));
-            tracing::subscriber::set_global_default(log.finish())
-        }
-        None => {
-            let log = log.with_ansi(super::colours()).with_writer(io::stderr);
-            tracing::subscriber::set_global_default(log.finish())
-        }
-    };
-    started.map_err(|error| format!("the log cannot be started ({error}): try again"))?;
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panic")));
-    Ok(())
 }
 
 /// The more descriptors, the more directories stay open between requests. It

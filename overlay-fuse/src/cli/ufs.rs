@@ -1,23 +1,26 @@
 //! The command `ufs`.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{fail, usage};
+use super::{check, say, usage};
 use crate::demo::{self, Colours, DemoError, Page};
 
 /// Looks at unions of directories.
 #[derive(Debug, Parser)]
 #[command(name = "ufs", version)]
-struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Task,
 }
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Look a stack over that is not mounted, and repair it
+    Check(check::Args),
     /// Show a union at work, layer by layer, in a temporary place
     Demo,
 }
@@ -25,14 +28,21 @@ enum Task {
 /// Runs `ufs` with the arguments of this process.
 pub fn ufs() -> ExitCode {
     let result = match Args::try_parse() {
-        Ok(Args {
-            command: Task::Demo,
-        }) => show_demo(),
+        Ok(Args { command }) => match command {
+            Task::Check(args) => return check::run(args),
+            Task::Demo => show_demo(),
+        },
+        Err(error) if env::args_os().nth(1).is_some_and(|word| word == "check") => {
+            return check::usage_error(&error);
+        }
         Err(error) => usage("ufs", &error),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => fail("ufs", &sentence),
+        Err(sentence) => {
+            say("ufs", &sentence);
+            ExitCode::FAILURE
+        }
     }
 }
 

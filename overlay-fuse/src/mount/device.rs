@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, OsString};
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -38,6 +38,9 @@ pub(super) fn check() -> Result<(), MountError> {
 
 /// Mounts at `point`, which is absolute and without symlinks.
 pub(super) fn mount(point: &Path, options: &MountOptions) -> Result<Device, MountError> {
+    if options.shown_context().is_some() && !has_selinux() {
+        return Err(MountError::NoSelinux);
+    }
     let device = open()?;
     if let Some(fd) = device {
         match mount_directly(&fd, point, options) {
@@ -54,6 +57,9 @@ pub(super) fn mount(point: &Path, options: &MountOptions) -> Result<Device, Moun
         if !options.has(flag) {
             return Err(MountError::RootOnly(word));
         }
+    }
+    if options.shown_context().is_some() {
+        return Err(MountError::ContextForRoot);
     }
     let fd = fusermount::mount(point, options)?;
     Ok(Device {
@@ -82,16 +88,7 @@ fn mount_directly(fd: &OwnedFd, point: &Path, options: &MountOptions) -> Result<
     let root_mode = fs::metadata(point)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?
         .mode();
-    let mut data = format!(
-        "fd={},rootmode={:o},user_id={},group_id={},default_permissions",
-        fd.as_raw_fd(),
-        root_mode & libc::S_IFMT,
-        getuid().as_raw(),
-        getgid().as_raw(),
-    );
-    if options.allows_others() {
-        data.push_str(",allow_other");
-    }
+    let data = mount_data(fd.as_raw_fd(), root_mode, options);
     let data = CString::new(data).map_err(|_| Errno::INVAL)?;
     let mut kind = OsString::from("fuse.");
     kind.push(options.shown_subtype());
@@ -104,7 +101,47 @@ fn mount_directly(fd: &OwnedFd, point: &Path, options: &MountOptions) -> Result<
     )
 }
 
+/// What `mount(2)` is told beside its flags.
+fn mount_data(fd: RawFd, root_mode: u32, options: &MountOptions) -> Vec<u8> {
+    let mut data = format!(
+        "fd={},rootmode={:o},user_id={},group_id={},{}",
+        fd,
+        root_mode & libc::S_IFMT,
+        getuid().as_raw(),
+        getgid().as_raw(),
+        options.data(),
+    )
+    .into_bytes();
+    if let Some(context) = options.shown_context() {
+        // Taken out by SELinux before FUSE sees it; the levels have commas.
+        data.extend_from_slice(b",context=\"");
+        data.extend_from_slice(context.as_bytes());
+        data.push(b'"');
+    }
+    data
+}
+
+/// Whether SELinux runs: its filesystem is there from then on, mounted or not.
+fn has_selinux() -> bool {
+    fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|kinds| kinds.split_whitespace().any(|kind| kind == "selinuxfs"))
+}
+
 fn has_nul(options: &MountOptions) -> bool {
     let names = [options.shown_source(), options.shown_subtype()];
     names.iter().any(|name| name.as_bytes().contains(&0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_quoted_for_selinux() {
+        let context = "system_u:object_r:container_file_t:s0:c1,c2";
+        let data = mount_data(7, 0o40755, &MountOptions::new().context(context));
+        let data = String::from_utf8_lossy(&data);
+        assert!(data.starts_with("fd=7,rootmode=40000,user_id="), "{data}");
+        assert!(data.ends_with(&format!(",context=\"{context}\"")), "{data}");
+    }
 }

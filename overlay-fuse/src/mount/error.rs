@@ -48,8 +48,20 @@ pub enum MountError {
     )]
     AllowOther,
     /// `suid` or `dev` is not permitted.
-    #[error("the option {0} is not permitted to an ordinary user: leave it out, or run as root")]
+    #[error(
+        "the option {0} is not permitted to an ordinary user: write no{0} (mount(8) adds {0} where that is missing), or run as root"
+    )]
     RootOnly(&'static str),
+    /// `context=` from a process that is not root.
+    #[error(
+        "the option context is not permitted to an ordinary user: leave it out, or run as root"
+    )]
+    ContextForRoot,
+    /// `context=` without SELinux.
+    #[error(
+        "the option context has no effect here, for this kernel has no SELinux, or it is off: leave it out"
+    )]
+    NoSelinux,
     /// A name with a NUL, or not representable in a mount option.
     #[error(
         "the name {0:?} cannot be shown in the table of mounts: leave it out, or choose another"

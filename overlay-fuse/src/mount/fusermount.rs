@@ -97,13 +97,11 @@ pub(super) enum Lazy {
 }
 
 fn words(options: &MountOptions) -> OsString {
-    let mut words: Vec<u8> = b"default_permissions,fsname=".to_vec();
+    let mut words = options.data().into_bytes();
+    words.extend_from_slice(b",fsname=");
     escape(options.shown_source(), &mut words);
     words.extend_from_slice(b",subtype=");
     escape(options.shown_subtype(), &mut words);
-    if options.allows_others() {
-        words.extend_from_slice(b",allow_other");
-    }
     for word in options.words() {
         words.push(b',');
         words.extend_from_slice(word.as_bytes());

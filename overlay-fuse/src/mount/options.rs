@@ -1,6 +1,7 @@
 //! How to mount.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 
 use rustix::mount::MountFlags;
 use rustix::process::geteuid;
@@ -16,14 +17,18 @@ pub enum MountFlag {
     NoSuid,
     /// `noexec`: nothing can be executed.
     NoExec,
-    /// `noatime`: the kernel asks for no change of access times.
+    /// `noatime`, as the table of mounts shows it. The kernel itself never
+    /// changes access times of FUSE mounts: that the union does not either is
+    /// for who opens its layers (`Directories::access_times`).
     NoAtime,
     /// `nodiratime`: the same for directories.
     NoDirAtime,
-    /// `sync`: every write waits for the disk.
+    /// `sync`: every write to a file waits for the disk. There is no `dirsync`:
+    /// the kernel's FUSE syncs no directories of its own accord.
     Synchronous,
-    /// `dirsync`: every change of a directory waits for the disk.
-    DirSync,
+    /// `nosymfollow`: symlinks are not followed, but can be read and made
+    /// (Linux 5.10).
+    NoSymFollow,
 }
 
 impl MountFlag {
@@ -35,7 +40,7 @@ impl MountFlag {
         MountFlag::NoAtime,
         MountFlag::NoDirAtime,
         MountFlag::Synchronous,
-        MountFlag::DirSync,
+        MountFlag::NoSymFollow,
     ];
 
     fn kernel(self) -> MountFlags {
@@ -47,7 +52,7 @@ impl MountFlag {
             MountFlag::NoAtime => MountFlags::NOATIME,
             MountFlag::NoDirAtime => MountFlags::NODIRATIME,
             MountFlag::Synchronous => MountFlags::SYNCHRONOUS,
-            MountFlag::DirSync => MountFlags::DIRSYNC,
+            MountFlag::NoSymFollow => MountFlags::NOSYMFOLLOW,
         }
     }
 
@@ -60,7 +65,7 @@ impl MountFlag {
             MountFlag::NoAtime => "noatime",
             MountFlag::NoDirAtime => "nodiratime",
             MountFlag::Synchronous => "sync",
-            MountFlag::DirSync => "dirsync",
+            MountFlag::NoSymFollow => "nosymfollow",
         }
     }
 }
@@ -84,8 +89,10 @@ pub enum Users {
 pub struct MountOptions {
     flags: MountFlags,
     users: Users,
+    max_read: Option<NonZeroU32>,
     source: OsString,
     subtype: OsString,
+    context: Option<OsString>,
 }
 
 impl Default for MountOptions {
@@ -100,8 +107,10 @@ impl MountOptions {
         MountOptions {
             flags: MountFlags::NODEV | MountFlags::NOSUID,
             users: Users::Usual,
+            max_read: None,
             source: "ufsmount".into(),
             subtype: "ufsmount".into(),
+            context: None,
         }
     }
 
@@ -123,6 +132,13 @@ impl MountOptions {
         self
     }
 
+    /// The kernel asks for at most so many bytes with one request to read;
+    /// below 4096 it takes 4096 (`fs/fuse/inode.c`). Unlimited unless set.
+    pub fn max_read(mut self, bytes: NonZeroU32) -> MountOptions {
+        self.max_read = Some(bytes);
+        self
+    }
+
     /// First field of `/proc/mounts`; `ufsmount` unless set.
     pub fn source(mut self, source: impl Into<OsString>) -> MountOptions {
         self.source = source.into();
@@ -132,6 +148,13 @@ impl MountOptions {
     /// The type shown in `/proc/mounts` after `fuse.`; `ufsmount` unless set.
     pub fn subtype(mut self, subtype: impl Into<OsString>) -> MountOptions {
         self.subtype = subtype.into();
+        self
+    }
+
+    /// The SELinux context that all files show, without quotes (`context=`, see
+    /// `mount(8)`). Mounting with one fails where the kernel has no SELinux.
+    pub fn context(mut self, context: impl Into<OsString>) -> MountOptions {
+        self.context = Some(context.into());
         self
     }
 
@@ -160,9 +183,25 @@ impl MountOptions {
         &self.subtype
     }
 
+    pub(super) fn shown_context(&self) -> Option<&OsStr> {
+        self.context.as_deref()
+    }
+
     /// The words of the flags that are set.
     pub(super) fn words(&self) -> Vec<&'static str> {
         let set = MountFlag::ALL.into_iter().filter(|flag| self.has(*flag));
         set.map(MountFlag::word).collect()
+    }
+
+    /// What `fs/fuse` itself takes, beside what the mount is made of.
+    pub(super) fn data(&self) -> String {
+        let mut data = String::from("default_permissions");
+        if self.allows_others() {
+            data.push_str(",allow_other");
+        }
+        if let Some(bytes) = self.max_read {
+            data.push_str(&format!(",max_read={bytes}"));
+        }
+        data
     }
 }

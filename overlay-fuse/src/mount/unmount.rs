@@ -1,10 +1,14 @@
 //! Unmounting: at once if nothing is in use, else lazily; and never what
 //! somebody else has mounted over it.
+//!
+//! A mount is known by its number and not by its path: directories above it
+//! may be renamed while it is there.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use overlay_core::stack::mounts::{MountEntry, MountTable};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
@@ -31,44 +35,93 @@ pub struct Unmounter {
 
 #[derive(Debug)]
 struct Place {
+    /// Where it was mounted.
     point: PathBuf,
-    /// Device number of the mounted filesystem; `None` without `/proc`.
-    dev: Option<u64>,
+    /// `None` without `/proc`.
+    known: Option<Known>,
+}
+
+/// What a mount is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    /// Its number in the table of mounts; another mount may get it later.
+    id: u64,
+    /// Device number of the mounted filesystem, the same.
+    dev: u64,
+    /// A number that no other mount ever gets (Linux 6.8).
+    unique: Option<u64>,
+}
+
+impl Known {
+    /// What is seen at `point` now.
+    fn at(point: &Path, mounts: &MountTable) -> Option<Known> {
+        let entry = mounts.at(point)?;
+        Some(Known {
+            id: entry.id,
+            dev: entry.dev,
+            unique: unique_id(point),
+        })
+    }
+
+    fn is_listed_as(&self, entry: &MountEntry) -> bool {
+        entry.id == self.id && entry.dev == self.dev
+    }
+}
+
+/// The number of the mount that is seen at `point`. Asks no server: none may
+/// be there yet, or any more.
+fn unique_id(point: &Path) -> Option<u64> {
+    /// `STATX_MNT_ID_UNIQUE`, `include/uapi/linux/stat.h`
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let found = rustix::fs::statx(CWD, point, flags, UNIQUE).ok()?;
+    let known = StatxFlags::from_bits_retain(found.stx_mask).contains(UNIQUE);
+    known.then_some(found.stx_mnt_id)
 }
 
 impl Unmounter {
     /// For what has just been mounted at `point`.
     pub(super) fn of(point: &Path) -> Unmounter {
-        let dev = MountTable::read()
+        let known = MountTable::read()
             .ok()
-            .and_then(|mounts| Some(mounts.at(point)?.dev));
+            .and_then(|mounts| Known::at(point, &mounts));
         Unmounter {
             mount: Arc::new(Place {
                 point: point.to_owned(),
-                dev,
+                known,
             }),
         }
     }
 
-    /// Where it is mounted.
+    /// Where it was mounted.
     pub fn point(&self) -> &Path {
         &self.mount.point
     }
 
+    /// Where it is now; `None` if it is not mounted any more.
+    fn place(&self) -> Result<Option<PathBuf>, MountError> {
+        let (Some(known), Ok(mounts)) = (self.mount.known, MountTable::read()) else {
+            return Ok(Some(self.point().to_owned()));
+        };
+        let ours = |entry: &&MountEntry| known.is_listed_as(entry);
+        let Some(entry) = mounts.entries().iter().find(ours) else {
+            return Ok(None);
+        };
+        match Known::at(&entry.point, &mounts) {
+            Some(seen) if seen == known => Ok(Some(entry.point.clone())),
+            // Its numbers, but not the one that is never given again.
+            Some(seen) if seen.is_listed_as(entry) => Ok(None),
+            Some(_) | None => Err(MountError::Covered(entry.point.clone())),
+        }
+    }
+
     /// Unmounts; lazily if it is in use.
     pub fn unmount(&self) -> Result<Unmounted, MountError> {
-        let point = self.point();
-        if let (Some(dev), Ok(mounts)) = (self.mount.dev, MountTable::read()) {
-            let ours = |entry: &MountEntry| entry.dev == dev && entry.point == point;
-            match mounts.at(point) {
-                Some(top) if ours(top) => {}
-                Some(_) if mounts.entries().iter().any(ours) => {
-                    return Err(MountError::Covered(point.to_owned()));
-                }
-                Some(_) | None => return Ok(Unmounted::Already),
-            }
-        }
-        let failed = |error| MountError::Unmount(point.to_owned(), error);
+        let Some(point) = self.place()? else {
+            return Ok(Unmounted::Already);
+        };
+        let point = &point;
+        let failed = |error| MountError::Unmount(point.clone(), error);
         match rustix::mount::unmount(point, UnmountFlags::NOFOLLOW) {
             Ok(()) => Ok(Unmounted::Now),
             Err(Errno::BUSY) => {
