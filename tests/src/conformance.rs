@@ -1,5 +1,4 @@
-//! What the conformance suite of the storage backends stands on: the two
-//! subjects, a few words to write tests in, and [`contract!`](crate::contract).
+//! What the conformance suite of the storage backends stands on: the subjects, a few words to write tests in, and [`contract!`](crate::contract).
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: to fail is to panic")]
 
@@ -10,6 +9,7 @@ use std::sync::Arc;
 
 use overlay_core::layer::dir::{Descriptors, DirUpper};
 use overlay_core::layer::mem::MemStorage;
+use overlay_core::layer::owners::{self, Owners};
 use overlay_core::layer::{
     Access, Found, New, NewKind, Node, Removal, WritableNode, WritableStorage,
 };
@@ -41,6 +41,13 @@ impl Subject {
         let dirs = Dirs::new();
         let storage = dirs.open(16);
         Subject::new(storage, Some(Box::new(dirs)))
+    }
+
+    /// The same storage, with other owners around it: it has to keep the
+    /// contract as it does without.
+    #[must_use]
+    pub fn with_owners(self, owners: Owners) -> Subject {
+        Subject::new(owners::writable(self.storage, owners), self._keep)
     }
 
     fn new(storage: Arc<dyn WritableStorage>, keep: Option<Box<dyn Any>>) -> Subject {
@@ -99,7 +106,8 @@ impl Dirs {
     }
 }
 
-/// Writes each sentence once and tests it on both backends.
+/// Writes each sentence once and tests it on both backends, as they are and
+/// with other owners around them.
 ///
 /// ```ignore
 /// contract! {
@@ -127,6 +135,38 @@ macro_rules! contract {
             #[test]
             fn in_directories() {
                 holds(&$crate::conformance::Subject::directories());
+            }
+
+            mod with_owners {
+                use overlay_core::layer::owners::{Attribute, Loose, Owners};
+                use $crate::conformance::Subject;
+
+                #[test]
+                fn in_an_attribute_in_memory() {
+                    let owners = Owners::In(Attribute::Containers);
+                    super::holds(&Subject::memory().with_owners(owners));
+                }
+
+                #[test]
+                fn in_an_attribute_in_directories() {
+                    let owners = Owners::In(Attribute::Containers);
+                    super::holds(&Subject::directories().with_owners(owners));
+                }
+
+                #[test]
+                fn in_a_privileged_attribute_in_directories() {
+                    if !$crate::conformance::root_or_skip("security attributes") {
+                        return;
+                    }
+                    let owners = Owners::In(Attribute::Privileged);
+                    super::holds(&Subject::directories().with_owners(owners));
+                }
+
+                #[test]
+                fn where_permitted_in_directories() {
+                    let owners = Owners::WherePermitted(Loose::Both);
+                    super::holds(&Subject::directories().with_owners(owners));
+                }
             }
         }
     )* };

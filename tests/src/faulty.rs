@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use overlay_core::error::{Errno, Error, Result};
 use overlay_core::layer::{
-    Capabilities, Discard, New, RenameMode, Storage, WritableNode, WritableStorage,
+    Capabilities, Discard, New, NewKind, RenameMode, Storage, WritableNode, WritableStorage,
 };
 use overlay_core::name::Name;
-use overlay_core::spec::{Dir, Stored};
-use overlay_core::{Stack, Store};
+use overlay_core::spec::{Dir, Index, Stored};
+use overlay_core::{Attr, FileHandle, Stack, Store};
 use parking_lot::Mutex;
 
 use crate::subject::core::storages::Storages;
@@ -55,10 +55,22 @@ pub enum Scope {
     All,
 }
 
+/// What the filesystem below cannot, in every step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lacks {
+    /// It can all that the wrapped storage can.
+    Nothing,
+    /// `RENAME_WHITEOUT`.
+    RenameWhiteout,
+    /// Device 0:0, made in whatever way.
+    Devices,
+}
+
 /// The plan of a storage, and how far it got. Shared by everything wrapped.
 #[derive(Debug)]
 pub struct Faults {
     scope: Scope,
+    lacks: Lacks,
     state: Mutex<State>,
 }
 
@@ -75,8 +87,14 @@ struct State {
 impl Faults {
     /// Nothing goes wrong yet.
     pub fn new(scope: Scope) -> Arc<Faults> {
+        Faults::on(Lacks::Nothing, scope)
+    }
+
+    /// The same on a filesystem that lacks something.
+    pub fn on(lacks: Lacks, scope: Scope) -> Arc<Faults> {
         Arc::new(Faults {
             scope,
+            lacks,
             state: Mutex::new(State {
                 plan: Plan::Watch,
                 steps: 0,
@@ -134,6 +152,26 @@ impl Faults {
         }
     }
 
+    /// What the filesystem says to a new object.
+    fn permit(&self, new: &New<'_>) -> Result<()> {
+        match (self.lacks, new.kind) {
+            (Lacks::Devices, NewKind::CharDevice(0)) => {
+                Err(Error::system("mknod", "a device 0:0", Errno::PERM))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What it says to a mode of rename.
+    fn permit_rename(&self, mode: RenameMode) -> Result<()> {
+        match (self.lacks, mode) {
+            (Lacks::Devices | Lacks::RenameWhiteout, RenameMode::Whiteout) => {
+                Err(Error::Invalid("no RENAME_WHITEOUT here"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn count_staged(&self, by: i64) {
         self.state.lock().staged += by;
     }
@@ -171,10 +209,23 @@ impl WritableStorage for Faulty {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let can = self.inner.capabilities();
+        match self.faults.lacks {
+            Lacks::Nothing => can,
+            Lacks::RenameWhiteout => Capabilities {
+                rename_whiteout: false,
+                ..can
+            },
+            Lacks::Devices => Capabilities {
+                rename_whiteout: false,
+                whiteout_device: false,
+                ..can
+            },
+        }
     }
 
     fn stage(&self, new: &New<'_>) -> Result<Arc<dyn WritableNode>> {
+        self.faults.permit(new)?;
         self.faults.change("stage")?;
         let node = self.inner.stage(new)?;
         self.faults.count_staged(1);
@@ -214,6 +265,25 @@ impl WritableStorage for Faulty {
         self.faults.state.lock().staged = 0;
         Ok(())
     }
+
+    fn index(&self) -> Result<Arc<dyn WritableNode>> {
+        self.faults.change("index")?;
+        Ok(FaultyNode::wrap(self.inner.index()?, &self.faults))
+    }
+
+    fn workdir(&self) -> Result<Option<Arc<dyn WritableNode>>> {
+        let workdir = self.inner.workdir()?;
+        Ok(workdir.map(|node| FaultyNode::wrap(node, &self.faults)))
+    }
+
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        self.inner.attr_of_handle(handle)
+    }
+
+    fn mark_volatile(&self) -> Result<()> {
+        self.faults.change("mark_volatile")?;
+        self.inner.mark_volatile()
+    }
 }
 
 /// Storages whose writable branch fails on demand. Each new stack is the one
@@ -247,7 +317,10 @@ impl<S: Storages> Storages for FaultyStorages<S> {
         branches.fold(Stack::new(), |stack, branch| match &branch.storage {
             Store::ReadOnly(storage) => {
                 let storage: Arc<dyn Storage> = Arc::clone(storage);
-                stack.lower_as(storage, branch.dialect)
+                match branch.data_only {
+                    true => stack.data_only(storage),
+                    false => stack.lower_as(storage, branch.dialect),
+                }
             }
             Store::Writable(storage) => {
                 let storage = Faulty::new(Arc::clone(storage), &self.faults);
@@ -264,6 +337,10 @@ impl<S: Storages> Storages for FaultyStorages<S> {
         self.inner.stored()
     }
 
+    fn index(&self) -> Index {
+        self.inner.index()
+    }
+
     fn litter(&self) -> Vec<String> {
         let mut litter = self.inner.litter();
         let staged = self.faults.state.lock().staged;
@@ -271,5 +348,9 @@ impl<S: Storages> Storages for FaultyStorages<S> {
             litter.push(format!("{staged} staged objects"));
         }
         litter
+    }
+
+    fn on_one_filesystem(&self) -> bool {
+        self.inner.on_one_filesystem()
     }
 }

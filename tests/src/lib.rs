@@ -8,14 +8,19 @@
 
 pub mod check;
 pub mod conformance;
+pub mod containers;
 pub mod faulty;
+pub mod ground;
+pub mod index;
 pub mod load;
 pub mod materialize;
+pub mod owned;
 pub mod race;
 pub mod runner;
 pub mod scenario;
 pub mod scratch;
 pub mod snapshot;
+pub mod specimen;
 pub mod subject;
 pub mod sys;
 pub mod trial;

@@ -4,6 +4,8 @@
 //! the storage, the lower layers are as they were, the work area is empty, and
 //! a fresh mount shows the same. A round that does not end fails the test.
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -11,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use overlay_core::fs::UnionFs;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Config, Dir, Op, Outcome, Stored, differences, look, view};
+use overlay_core::spec::{Config, Dir, Op, Outcome, Stored, differences, indexed, look, view_over};
 use overlay_core::{Errno, Union};
 use parking_lot::Mutex;
 
 use crate::faulty::{Faults, FaultyStorages, Plan, Scope};
 use crate::subject::core::Core;
 use crate::subject::core::storages::{InMemory, OnDirectories};
-use crate::trial::On;
+use crate::trial::{On, places};
 use crate::{Subject, runner, scenario};
 
 /// A round takes milliseconds: what takes this long will not end.
@@ -37,28 +39,23 @@ pub struct Arena {
     core: Core,
     before: Vec<Dir<Stored>>,
     writable: bool,
+    config: Config,
 }
 
 impl Arena {
     /// Mounts `layers`, given top first.
-    pub fn new(layers: &[Dir<Stored>], writable: bool, on: On) -> Arena {
+    pub fn new(layers: &[Dir<Stored>], writable: bool, config: Config, on: On) -> Arena {
         let faults = Faults::new(Scope::All);
         let core = match on {
             On::Memory => {
-                let storages = InMemory::new(layers, writable);
-                Core::new(
-                    Box::new(FaultyStorages::new(storages, &faults)),
-                    writable,
-                    Config::default(),
-                )
+                let storages = InMemory::with(layers, writable, config);
+                let storages = FaultyStorages::new(storages, &faults);
+                Core::new(Box::new(storages), writable, config)
             }
             On::Directories => {
-                let storages = OnDirectories::new(layers, writable);
-                Core::new(
-                    Box::new(FaultyStorages::new(storages, &faults)),
-                    writable,
-                    Config::default(),
-                )
+                let storages = OnDirectories::with(layers, writable, config);
+                let storages = FaultyStorages::new(storages, &faults);
+                Core::new(Box::new(storages), writable, config)
             }
         };
         let before = core.stored();
@@ -67,6 +64,7 @@ impl Arena {
             core,
             before,
             writable,
+            config,
         }
     }
 
@@ -123,6 +121,7 @@ impl Arena {
     pub fn check(mut self) -> Result<(), String> {
         let shown = self.core.look()?;
         let stored = self.core.stored();
+        let index = self.core.index();
         let lowers = usize::from(self.writable);
         for (index, (before, now)) in self.before.iter().zip(&stored).enumerate().skip(lowers) {
             if before != now {
@@ -135,29 +134,39 @@ impl Arena {
         }
         self.core.apply(&Op::Remount);
         let fresh = self.core.look()?;
-        for (what, expected) in [("storage", &look(&view(&stored))), ("a remount", &fresh)] {
+        let view = view_over(&stored, self.config.data_only);
+        let decoded = look(&indexed(view, &index));
+        for (what, expected) in [("storage", &decoded), ("a remount", &fresh)] {
             if let differences @ [_, ..] = &differences(expected, &shown)[..] {
                 let lines = differences.iter().map(|line| format!("\n    {line}"));
                 let lines = lines.collect::<String>();
                 return Err(format!("{what} and the union differ:{lines}"));
             }
         }
-        Ok(())
+        match self.core.index().values().any(|copied| copied.links == 0) {
+            true => Err("the index holds a copy that has no name".into()),
+            false => Ok(()),
+        }
     }
 }
 
 /// Repeats `round` for a while on a stack made anew from `layers` (in the
 /// words of [`scenario`]), in memory and on directories.
 pub fn race(layers: &[&str], round: impl Fn(&Arena) + Send + Sync) {
-    let layers = scenario::case(layers, &[]).layers;
+    race_with(Config::default(), layers, round);
+}
+
+/// The same with these options.
+pub fn race_with(config: Config, layers: &[&str], round: impl Fn(&Arena) + Send + Sync) {
+    let layers = scenario::case_with(layers, &[], config).layers;
     for on in places() {
         let begin = Instant::now();
         let time = Duration::from_millis(runner::case_count(DEFAULT_MILLISECONDS).into());
         let mut rounds = 0;
         while rounds == 0 || begin.elapsed() < time {
             rounds += 1;
-            let arena = Arena::new(&layers, true, on);
-            within_patience(|| {
+            let arena = Arena::new(&layers, true, config, on);
+            within_patience(&"", || {
                 round(&arena);
                 arena.check().unwrap_or_else(|m| panic!("{on:?}: {m}"));
             });
@@ -170,33 +179,26 @@ pub fn race(layers: &[&str], round: impl Fn(&Arena) + Send + Sync) {
 pub fn race_histories(case: &Case, on: On, rounds: u32) -> Result<(), String> {
     let histories = case.ops.split(|op| *op == Op::Remount);
     let histories: Vec<Vec<Op>> = histories.map(<[Op]>::to_vec).collect();
-    within_patience(|| {
+    within_patience(case, || {
         (0..rounds).try_for_each(|_| {
-            let arena = Arena::new(&case.layers, case.writable, on);
+            let arena = Arena::new(&case.layers, case.writable, case.config, on);
             arena.run_histories(&histories)?;
             arena.check()
         })
     })
 }
 
-/// Memory, and directories where this process may write layers.
-pub fn places() -> Vec<On> {
-    let mut places = vec![On::Memory];
-    if !runner::skip(runner::root()) {
-        places.push(On::Directories);
-    }
-    places
-}
-
 /// Runs `body`; if it does not end, says so and ends the process, since a
 /// thread that waits for a lock forever cannot be ended.
-fn within_patience<T>(body: impl FnOnce() -> T) -> T {
+fn within_patience<T>(what: &(dyn Display + Sync), body: impl FnOnce() -> T) -> T {
     thread::scope(|scope| {
         let (done, watch) = channel::<()>();
         scope.spawn(move || match watch.recv_timeout(PATIENCE) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
             Err(RecvTimeoutError::Timeout) => {
-                eprintln!("a race did not end within {PATIENCE:?}: a deadlock");
+                // Not by a macro: what they say is lost with the process.
+                let sentence = format!("no end within {PATIENCE:?}, a deadlock\n{what}\n");
+                std::io::stderr().write_all(sentence.as_bytes()).ok();
                 std::process::abort();
             }
         });

@@ -3,8 +3,9 @@
 //!
 //! A layer is a list of words: `d/` a directory, `d/!` an opaque one, `d/>e` and
 //! `d/>/a/b` one with a redirect, `f=text`
-//! a file, `f~g` a hard link of `g` (which comes before), `f-` a whiteout,
-//! `f@target` a symlink. Paths in a layer have no leading slash.
+//! a file, `f~g` a hard link of `g` (a file or symlink before it), `f-` a whiteout,
+//! `f@target` a symlink, `f%` a metacopy, `f%e` and `f%/a/b` one with a
+//! redirect. Paths in a layer have no leading slash.
 //!
 //! A step is `verb arguments: answer`; see [`parse`] for the verbs.
 
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 use overlay_core::name::NameBuf;
 use overlay_core::spec::generate::Case;
 use overlay_core::spec::{
-    Access, Config, Data, Dir, Id, Leaf, Meta, Model, Object, Op, Outcome, Path, Place, Presence,
-    Redirect, RedirectDir, Rename, Rules, Stored, Umask,
+    Access, Config, Data, Dir, Id, Leaf, Meta, Metacopy, Model, Object, Op, Outcome, Path, Place,
+    Presence, Redirect, RedirectDir, Rename, Rules, Stored, Umask, sized,
 };
 
 use crate::check::{Depth, check};
@@ -23,6 +24,7 @@ use crate::subject::core::Core;
 use crate::subject::core::storages::{InMemory, OnDirectories};
 use crate::subject::kernel::Kernel;
 use crate::subject::mounted::Mounted;
+use crate::subject::ours::supports;
 
 /// Runs `steps` on layers (top first, the top one written) and demands the
 /// answers given. The kernel's overlayfs has to give them too.
@@ -44,7 +46,13 @@ pub fn holds_except_on_the_kernel(layers: &[&str], steps: &[&str]) {
 pub fn holds_with_redirects(layers: &[&str], steps: &[&str]) {
     let config = Config {
         redirect_dir: RedirectDir::On,
+        ..Config::default()
     };
+    holds_with(config, layers, steps);
+}
+
+/// The same with these options; on our union only if it knows them all.
+pub fn holds_with(config: Config, layers: &[&str], steps: &[&str]) {
     run_with(layers, steps, true, config, KernelToo::Yes);
 }
 
@@ -56,14 +64,17 @@ enum KernelToo {
 
 /// A case from text, the top layer written; the answers are not looked at.
 pub fn case(layers: &[&str], steps: &[&str]) -> Case {
+    case_with(layers, steps, Config::default())
+}
+
+/// The same with these options.
+pub fn case_with(layers: &[&str], steps: &[&str], config: Config) -> Case {
+    let layers = layers.iter().enumerate();
+    let layers: Vec<_> = layers.map(|(index, text)| layer(text, index)).collect();
     Case {
-        layers: layers
-            .iter()
-            .enumerate()
-            .map(|(index, text)| layer(text, index))
-            .collect(),
+        layers: sized(&layers, config.data_only),
         writable: true,
-        config: Config::default(),
+        config,
         ops: steps.iter().map(|step| parse(step).0).collect(),
     }
 }
@@ -81,8 +92,7 @@ fn run_with(
 ) {
     let case = Case {
         writable,
-        config,
-        ..case(layers, steps)
+        ..case_with(layers, steps, config)
     };
     let mut model = Model::new(&case.layers, writable, Rules::Union, config);
     for step in steps {
@@ -91,8 +101,11 @@ fn run_with(
         assert_eq!(found, expected, "the model, at: {step}\n{case}");
     }
     let fail = |subject: &str, message: String| panic!("{subject}\n{case}{message}");
-    on_the_engine(&case, &fail);
+    if supports(&config) {
+        on_the_engine(&case, &fail);
+    }
     if kernel_too == KernelToo::Yes && !runner::skip(Kernel::available()) {
+        assert!(config.is_accepted(), "the kernel refuses {config}");
         let mut kernel = Kernel::new(&case.layers, writable, config);
         check(&case, Rules::Kernel, &mut kernel, Depth::EveryOp)
             .unwrap_or_else(|message| fail("the kernel", message));
@@ -101,12 +114,12 @@ fn run_with(
 
 fn on_the_engine(case: &Case, fail: &dyn Fn(&str, String)) {
     let (writable, config) = (case.writable, case.config);
-    let storages = InMemory::new(&case.layers, writable);
+    let storages = InMemory::with(&case.layers, writable, config);
     let mut core = Core::new(Box::new(storages), writable, config);
     check(case, Rules::Union, &mut core, Depth::EveryOp)
         .unwrap_or_else(|message| fail("core in memory", message));
     if !runner::skip(runner::root()) {
-        let storages = OnDirectories::new(&case.layers, writable);
+        let storages = OnDirectories::with(&case.layers, writable, config);
         let mut core = Core::new(Box::new(storages), writable, config);
         check(case, Rules::Union, &mut core, Depth::EveryOp)
             .unwrap_or_else(|message| fail("core on directories", message));
@@ -151,7 +164,7 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
         ..Dir::new(0, [])
     };
     let mut root = dir(fresh());
-    let mut files: BTreeMap<&str, Leaf> = BTreeMap::new();
+    let mut leaves: BTreeMap<&str, Leaf> = BTreeMap::new();
     for word in text.split_whitespace() {
         let leaf = |id, data, mode| Leaf {
             id,
@@ -160,24 +173,30 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
             meta: Meta::new(mode),
         };
         let (at, stored) = if let Some((at, target)) = word.split_once("/>") {
-            let redirect = match target.starts_with('/') {
-                true => Redirect::Path(path(target)),
-                false => Redirect::Name(name(target)),
-            };
             let dir = Dir {
-                redirect: Some(redirect),
+                redirect: Some(redirect(target)),
                 ..dir(fresh())
             };
             (at, Stored::Dir(dir))
+        } else if let Some((at, target)) = word.split_once('%') {
+            let copy = Metacopy {
+                id: fresh(),
+                links: 1,
+                size: 0,
+                redirect: (!target.is_empty()).then(|| redirect(target)),
+                meta: Meta::new(0o644),
+            };
+            (at, Stored::Metacopy(copy))
         } else if let Some((at, content)) = word.split_once('=') {
             let file = leaf(fresh(), Data::File(content.into()), 0o644);
-            files.insert(at, file.clone());
+            leaves.insert(at, file.clone());
             (at, Stored::Leaf(file))
         } else if let Some((at, target)) = word.split_once('@') {
             let symlink = leaf(fresh(), Data::Symlink(target.into()), 0o777);
+            leaves.insert(at, symlink.clone());
             (at, Stored::Leaf(symlink))
         } else if let Some((at, first)) = word.split_once('~') {
-            (at, Stored::Leaf(files[first].clone()))
+            (at, Stored::Leaf(leaves[first].clone()))
         } else if let Some(at) = word.strip_suffix('-') {
             (at, Stored::Whiteout)
         } else if let Some(at) = word.strip_suffix("/!") {
@@ -200,13 +219,20 @@ pub fn layer(text: &str, layer: usize) -> Dir<Stored> {
     root
 }
 
+fn redirect(target: &str) -> Redirect {
+    match target.starts_with('/') {
+        true => Redirect::Path(path(target)),
+        false => Redirect::Name(name(target)),
+    }
+}
+
 fn put(dir: &mut Dir<Stored>, at: &[NameBuf], stored: Stored) {
     match at {
         [] => unreachable!("a word names something"),
         [name] => drop(dir.entries.insert(name.clone(), stored)),
         [parent, below @ ..] => match dir.entries.get_mut(&**parent) {
             Some(Stored::Dir(dir)) => put(dir, below, stored),
-            Some(Stored::Leaf(_) | Stored::Whiteout) | None => {
+            Some(Stored::Leaf(_) | Stored::Metacopy(_) | Stored::Whiteout) | None => {
                 panic!("{parent} must come first, as a directory")
             }
         },
@@ -216,7 +242,7 @@ fn put(dir: &mut Dir<Stored>, at: &[NameBuf], stored: Stored) {
 fn each_leaf(dir: &mut Dir<Stored>, each: &mut dyn FnMut(&mut Leaf)) {
     for entry in dir.entries.values_mut() {
         match entry {
-            Stored::Whiteout => {}
+            Stored::Whiteout | Stored::Metacopy(_) => {}
             Stored::Dir(dir) => each_leaf(dir, each),
             Stored::Leaf(leaf) => each(leaf),
         }
@@ -353,6 +379,7 @@ fn errno_name(errno: rustix::io::Errno) -> &'static str {
         Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::LOOP => "ELOOP",
         Errno::BADF => "EBADF",
+        Errno::IO => "EIO",
         other => panic!("give {other} a name here"),
     }
 }

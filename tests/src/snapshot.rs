@@ -31,8 +31,8 @@ pub enum EntryNumbers {
     Exact,
     /// Only directories' must.
     DirectoriesOnly,
-    /// Those of objects with one name must.
-    NotOfHardLinks,
+    /// They may differ.
+    Any,
 }
 
 /// Everything below `root`. A message if `d_ino` or `d_type` contradict
@@ -67,7 +67,7 @@ fn look_into(
         let compared = match numbers {
             EntryNumbers::Exact => true,
             EntryNumbers::DirectoriesOnly => sight.kind.is_dir(),
-            EntryNumbers::NotOfHardLinks => sight.kind.is_dir() || sight.nlink == 1,
+            EntryNumbers::Any => false,
         };
         if entry.kind != sight.kind || compared && entry.ino != sight.ino {
             return Err(format!(

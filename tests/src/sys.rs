@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{Errno, Result};
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -42,6 +42,34 @@ pub fn truncate(path: &str, len: u64) -> Result<()> {
     // SAFETY: `path` lives through the call and ends with NUL.
     match unsafe { libc::truncate(path.as_ptr(), len) } {
         0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap()),
+    }
+}
+
+/// `open_by_handle_at(2)` with `O_PATH`: the object with this handle on the
+/// filesystem of `mount`.
+pub fn open_by_handle(mount: BorrowedFd<'_>, kind: i32, handle: &[u8]) -> Result<OwnedFd> {
+    const MOST: usize = 128;
+    #[repr(C)]
+    struct FileHandle {
+        bytes: u32,
+        kind: i32,
+        handle: [u8; MOST],
+    }
+    let mut file = FileHandle {
+        bytes: handle.len() as u32,
+        kind,
+        handle: [0; MOST],
+    };
+    file.handle[..handle.len()].copy_from_slice(handle);
+    let file: *mut FileHandle = &mut file;
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: `file` lives through the call, begins like `file_handle` and
+    // has room for as many bytes as it says.
+    let fd = unsafe { libc::open_by_handle_at(mount.as_raw_fd(), file.cast(), flags) };
+    match fd {
+        // SAFETY: the descriptor is new, so nobody else owns it.
+        0.. => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap()),
     }
 }

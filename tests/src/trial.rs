@@ -11,18 +11,25 @@
 
 use std::sync::Arc;
 
-use overlay_core::Union;
 use overlay_core::error::Errno;
 use overlay_core::spec::generate::Case;
 use overlay_core::spec::{
-    Dir, Model, Op, Outcome, Path, Place, Rules, Seen, Slot, Stored, Time, differences, look, view,
+    Config, Dir, Model, Object, Op, Outcome, Place, Rename, Rules, Seen, Sight, Slot, Stored, Time,
+    indexed, look, view_over,
 };
 use overlay_core::union::{Flow, Inode};
+use overlay_core::{Dialect, Namespace, Union};
 
-use crate::faulty::{Faults, FaultyStorages, Plan, Scope};
+use crate::check::same;
+use crate::containers::Encoded;
+use crate::faulty::{Faults, FaultyStorages, Lacks, Plan, Scope};
 use crate::subject::core::Core;
-use crate::subject::core::storages::{InMemory, OnDirectories};
+use crate::subject::core::storages::{InMemory, OnDirectories, Storages};
 use crate::{Subject, runner, scenario};
+
+mod states;
+
+use states::{made, made_like, with_copies, with_empty_metacopies_cut};
 
 /// Where the layers of a trial lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +40,47 @@ pub enum On {
     Directories,
 }
 
+/// Memory, and directories where this process may write layers.
+pub fn places() -> Vec<On> {
+    let mut places = vec![On::Memory];
+    if !runner::skip(runner::root()) {
+        places.push(On::Directories);
+    }
+    places
+}
+
+/// What is unusual about the writable one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Usual,
+    /// Its filesystem lacks something. A rename may take two steps there, and
+    /// a crash between them shows a [third state](Trial::between).
+    Without(Lacks),
+    /// The same, for what takes one step there too.
+    AtomicWithout(Lacks),
+    /// All layers have the marks of container tools.
+    Containers,
+}
+
+impl Kind {
+    fn lacks(self) -> Lacks {
+        match self {
+            Kind::Usual | Kind::Containers => Lacks::Nothing,
+            Kind::Without(lacks) | Kind::AtomicWithout(lacks) => lacks,
+        }
+    }
+}
+
 /// Cuts the last operation of `case` at each of its steps and mounts again.
 /// Returns how many cuts were made, or the first thing that is wrong.
 pub fn crash(case: &Case, on: On) -> Result<u64, String> {
-    let Some(trial) = Trial::new(case, on) else {
+    crash_in(case, on, Kind::Usual)
+}
+
+/// The same with a writable layer of this kind.
+pub fn crash_in(case: &Case, on: On, kind: Kind) -> Result<u64, String> {
+    let Some(trial) = Trial::of_kind(case, on, kind) else {
         return Ok(0);
     };
     let steps = trial.count_steps(Scope::Changes)?;
@@ -55,6 +99,13 @@ pub fn crash(case: &Case, on: On) -> Result<u64, String> {
                 "after a remount the work area holds {litter:?}"
             )));
         }
+        for (id, copied) in run.core.index() {
+            if copied.links == 0 {
+                return Err(place(format!(
+                    "after a remount the index holds a copy of {id:?}, which has no name"
+                )));
+            }
+        }
     }
     Ok(steps)
 }
@@ -62,7 +113,18 @@ pub fn crash(case: &Case, on: On) -> Result<u64, String> {
 /// Lets each step of the last operation of `case` fail with `errno`, without
 /// a remount. Returns how many failures there were, or what is wrong.
 pub fn fault(case: &Case, on: On, scope: Scope, errno: Errno) -> Result<u64, String> {
-    let Some(trial) = Trial::new(case, on) else {
+    fault_in(case, on, Kind::Usual, scope, errno)
+}
+
+/// The same with a writable layer of this kind.
+pub fn fault_in(
+    case: &Case,
+    on: On,
+    kind: Kind,
+    scope: Scope,
+    errno: Errno,
+) -> Result<u64, String> {
+    let Some(trial) = Trial::of_kind(case, on, kind) else {
         return Ok(0);
     };
     let steps = trial.count_steps(scope)?;
@@ -92,17 +154,26 @@ pub fn fault(case: &Case, on: On, scope: Scope, errno: Errno) -> Result<u64, Str
 /// no failure inside it shows anything but the states before and after it, in
 /// memory and on directories.
 pub fn survives(layers: &[&str], steps: &[&str]) {
-    let case = scenario::case(layers, steps);
-    let mut places = vec![On::Memory];
-    if !runner::skip(runner::root()) {
-        places.push(On::Directories);
-    }
-    for on in places {
+    survives_in(Kind::Usual, layers, steps);
+}
+
+/// The same with a writable layer of this kind.
+pub fn survives_in(kind: Kind, layers: &[&str], steps: &[&str]) {
+    survive(kind, &scenario::case(layers, steps));
+}
+
+/// The same with these options.
+pub fn survives_with(config: Config, layers: &[&str], steps: &[&str]) {
+    survive(Kind::Usual, &scenario::case_with(layers, steps, config));
+}
+
+fn survive(kind: Kind, case: &Case) {
+    for on in places() {
         let fail = |message: String| -> u64 { panic!("{on:?}\n{case}{message}") };
-        let cuts = crash(&case, on).unwrap_or_else(fail);
+        let cuts = crash_in(case, on, kind).unwrap_or_else(fail);
         assert!(cuts > 0, "{on:?}\n{case}nothing was changed");
-        fault(&case, on, Scope::Changes, Errno::NOSPC).unwrap_or_else(fail);
-        fault(&case, on, Scope::All, Errno::IO).unwrap_or_else(fail);
+        fault_in(case, on, kind, Scope::Changes, Errno::NOSPC).unwrap_or_else(fail);
+        fault_in(case, on, kind, Scope::All, Errno::IO).unwrap_or_else(fail);
     }
 }
 
@@ -111,6 +182,7 @@ pub fn survives(layers: &[&str], steps: &[&str]) {
 pub struct Trial<'a> {
     case: &'a Case,
     on: On,
+    kind: Kind,
     history: &'a [Op],
     op: &'a Op,
     /// Before the operation, first without anything copied up.
@@ -129,6 +201,11 @@ struct Run {
 impl<'a> Trial<'a> {
     /// The trial of the last operation of `case`, unless that is a remount.
     pub fn new(case: &'a Case, on: On) -> Option<Trial<'a>> {
+        Trial::of_kind(case, on, Kind::Usual)
+    }
+
+    /// The same with a writable layer of this kind.
+    pub fn of_kind(case: &'a Case, on: On, kind: Kind) -> Option<Trial<'a>> {
         let (op, history) = case.ops.split_last()?;
         if matches!(op, Op::Remount | Op::Rotate) {
             return None;
@@ -143,6 +220,7 @@ impl<'a> Trial<'a> {
         Some(Trial {
             case,
             on,
+            kind,
             history,
             op,
             before,
@@ -153,27 +231,22 @@ impl<'a> Trial<'a> {
 
     /// The history is done, nothing goes wrong yet.
     fn start(&self, scope: Scope) -> Result<Run, String> {
-        let faults = Faults::new(scope);
+        let faults = Faults::on(self.kind.lacks(), scope);
         let (layers, writable) = (&self.case.layers, self.case.writable);
         let config = self.case.config;
-        let mut core = match self.on {
-            On::Memory => {
-                let storages = InMemory::new(layers, writable);
-                Core::new(
-                    Box::new(FaultyStorages::new(storages, &faults)),
-                    writable,
-                    config,
-                )
-            }
-            On::Directories => {
-                let storages = OnDirectories::new(layers, writable);
-                Core::new(
-                    Box::new(FaultyStorages::new(storages, &faults)),
-                    writable,
-                    config,
-                )
-            }
+        let storages = match (self.on, self.kind) {
+            (On::Memory, Kind::Containers) => failing(
+                Encoded::new(layers, writable, CONTAINERS, InMemory::new),
+                &faults,
+            ),
+            (On::Directories, Kind::Containers) => failing(
+                Encoded::new(layers, writable, CONTAINERS, OnDirectories::new),
+                &faults,
+            ),
+            (On::Memory, _) => failing(InMemory::with(layers, writable, config), &faults),
+            (On::Directories, _) => failing(OnDirectories::with(layers, writable, config), &faults),
         };
+        let mut core = Core::new(storages, writable, config);
         for op in self.history {
             core.apply(op);
         }
@@ -204,14 +277,71 @@ impl<'a> Trial<'a> {
             Ok(()) => Ok(()),
             Err(before) => self
                 .is_after(shown)
+                .or_else(|after| {
+                    let between = self.between();
+                    let is = |model: &Model| same_but_times("", &model.look(), shown).is_ok();
+                    match between.iter().any(is) {
+                        true => Ok(()),
+                        false => Err(after),
+                    }
+                })
                 .map_err(|after| format!("{before}\n    {after}")),
         }
+    }
+
+    /// What a crash may show besides, where a rename takes two steps: the two
+    /// objects exchanged (of directories, the one that was replaced has become
+    /// empty before), or, where nothing had the new name, something empty by
+    /// it.
+    fn between(&self) -> Vec<Model> {
+        let (Op::Rename { from, to, how }, Kind::Without(_)) = (self.op, self.kind) else {
+            return Vec::new();
+        };
+        if *how == Rename::Exchange {
+            return Vec::new();
+        }
+        let after = |model: &Model, ops: Vec<Op>| {
+            let mut model = model.clone();
+            ops.iter().for_each(|op| drop(model.apply(op)));
+            model
+        };
+        let mut models = Vec::new();
+        for before in &self.before {
+            let seen = before.look();
+            let sight = |place: &Place| seen.get(&place.parent.join(&place.name));
+            match (sight(from), sight(to)) {
+                (Some(_), Some(there)) if there.kind.is_dir() => {
+                    models.push(after(&self.after, made_like(from, there)));
+                }
+                (Some(_), Some(_)) => models.push(after(
+                    before,
+                    vec![Op::Rename {
+                        from: from.clone(),
+                        to: to.clone(),
+                        how: Rename::Exchange,
+                    }],
+                )),
+                (Some(source), None) => {
+                    let file = made(to, Object::File, 0);
+                    models.push(after(before, vec![file]));
+                    let like = Sight {
+                        xattrs: None,
+                        ..source.clone()
+                    };
+                    models.push(after(before, made_like(to, &like)));
+                }
+                (None, _) => {}
+            }
+        }
+        models
     }
 
     fn is_before(&self, shown: &Seen) -> Result<(), String> {
         let mut first = Ok(());
         for model in &self.before {
-            match same_but_times("not the state before", &model.look(), shown) {
+            let mut before = model.look();
+            self.forget_time(&mut before, model);
+            match same_but_times("not the state before", &before, shown) {
                 Ok(()) => return Ok(()),
                 Err(message) => first = first.and(Err(message)),
             }
@@ -219,8 +349,47 @@ impl<'a> Trial<'a> {
         first
     }
 
+    fn forget_time(&self, seen: &mut Seen, model: &Model) {
+        if let Some(ino) = self.brings_data(model) {
+            let names = seen.values_mut().filter(|sight| sight.ino == ino);
+            names.for_each(|sight| sight.mtime = Time::Unknown);
+        }
+    }
+
+    /// The file to which a metacopy's data may be brought, by its number. That
+    /// is done in place, as the kernel does it, and shows in its time until it
+    /// is done.
+    fn brings_data(&self, model: &Model) -> Option<u64> {
+        let stat = if !self.case.config.metacopy.is_on() {
+            return None;
+        } else if let Op::WriteHeld { slot, .. } | Op::TruncateHeld { slot, .. } = self.op {
+            Op::StatHeld { slot: *slot }
+        } else if let Op::Write { path, .. }
+        | Op::Append { path, .. }
+        | Op::Empty { path }
+        | Op::Truncate { path, .. }
+        | Op::Allocate { path, .. }
+        | Op::Punch { path, .. }
+        | Op::Open { path, .. } = self.op
+        {
+            Op::Stat { path: path.clone() }
+        } else {
+            return None;
+        };
+        match model.clone().apply(&stat) {
+            Outcome::Sight(sight) => Some(sight.ino),
+            Outcome::Done
+            | Outcome::Failed(_)
+            | Outcome::Bytes(_)
+            | Outcome::Names(_)
+            | Outcome::Entries(_) => None,
+        }
+    }
+
     fn is_after(&self, shown: &Seen) -> Result<(), String> {
-        same_but_times("not the state after", &self.after.look(), shown)
+        let mut after = self.after.look();
+        self.forget_time(&mut after, &self.after);
+        same_but_times("not the state after", &after, shown)
     }
 
     fn after_fault(
@@ -281,6 +450,12 @@ impl<'a> Trial<'a> {
     }
 }
 
+const CONTAINERS: Dialect = Dialect::Containers(Namespace::Trusted);
+
+fn failing(storages: impl Storages + 'static, faults: &Arc<Faults>) -> Box<dyn Storages> {
+    Box::new(FaultyStorages::new(storages, faults))
+}
+
 impl Run {
     /// Looks everything up and keeps it known, as a kernel does that has it
     /// in its caches.
@@ -297,7 +472,9 @@ impl Run {
                 return Err(format!("layer {index} was written:\n{before}became\n{now}"));
             }
         }
-        let decoded = look(&view(&stored));
+        let cut = with_empty_metacopies_cut(&stored);
+        let view = view_over(&cut, trial.case.config.data_only);
+        let decoded = look(&indexed(view, &self.core.index()));
         same("storage and union differ", &decoded, shown)
     }
 }
@@ -332,59 +509,6 @@ fn agree(expected: &Outcome, found: &Outcome) -> bool {
     }
 }
 
-/// `model`, and what it becomes when some of what `op` changes was copied up.
-fn with_copies(model: &Model, op: &Op) -> Vec<Model> {
-    let full = |place: &Place| place.parent.join(&place.name);
-    let copied = |paths: &[Path]| {
-        let mut model = model.clone();
-        paths.iter().for_each(|path| model.copy_up_at(path));
-        model
-    };
-    let mut models = vec![model.clone()];
-    match op {
-        Op::Link { from, .. } => models.push(copied(std::slice::from_ref(from))),
-        Op::Rename { from, to, .. } => {
-            let (from, to) = (full(from), full(to));
-            models.push(copied(std::slice::from_ref(&from)));
-            models.push(copied(std::slice::from_ref(&to)));
-            models.push(copied(&[from, to]));
-        }
-        Op::Write { path, .. }
-        | Op::Append { path, .. }
-        | Op::Empty { path }
-        | Op::Truncate { path, .. }
-        | Op::Allocate { path, .. }
-        | Op::Punch { path, .. }
-        | Op::Chmod { path, .. }
-        | Op::Chown { path, .. }
-        | Op::SetMtime { path, .. }
-        | Op::SetXattr { path, .. }
-        | Op::RemoveXattr { path, .. }
-        | Op::Open { path, .. } => models.push(copied(std::slice::from_ref(path))),
-        Op::WriteHeld { slot, .. } | Op::TruncateHeld { slot, .. } | Op::ChmodHeld { slot, .. } => {
-            let mut model = model.clone();
-            model.copy_up_held(*slot);
-            models.push(model);
-        }
-        Op::Make { .. }
-        | Op::Create { .. }
-        | Op::Unlink { .. }
-        | Op::Rmdir { .. }
-        | Op::Read { .. }
-        | Op::ReadDir { .. }
-        | Op::ReadLink { .. }
-        | Op::Stat { .. }
-        | Op::GetXattr { .. }
-        | Op::ListXattrs { .. }
-        | Op::ReadHeld { .. }
-        | Op::StatHeld { .. }
-        | Op::Close { .. }
-        | Op::Remount
-        | Op::Rotate => {}
-    }
-    models
-}
-
 /// The slot that `op` opens: even if it fails, what was there is closed.
 fn opened_by(op: &Op) -> Option<Slot> {
     if let Op::Create { slot, .. } | Op::Open { slot, .. } = op {
@@ -404,14 +528,4 @@ fn same_but_times(what: &str, expected: &Seen, found: &Seen) -> Result<(), Strin
         }
     }
     same(what, &expected, &found)
-}
-
-fn same(what: &str, expected: &Seen, found: &Seen) -> Result<(), String> {
-    match &differences(expected, found)[..] {
-        [] => Ok(()),
-        differences => {
-            let lines = differences.iter().map(|line| format!("\n    {line}"));
-            Err(format!("{what}:{}", lines.collect::<String>()))
-        }
-    }
 }

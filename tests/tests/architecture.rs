@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 /// those of its own line and of the lines before.
 const ORDER: &[&[&str]] = &[
     &["name", "attr", "error"],
-    &["how"],
+    &["how", "handle"],
     &["sys"],
     &["layer"],
     &["dialect"],
     &["stack", "policy"],
+    &["check"],
     &["union"],
     &["fs"],
 ];

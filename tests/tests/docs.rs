@@ -1,4 +1,5 @@
-//! `docs/semantics.md` names a test for every rule: here it is held to that.
+//! `docs/semantics.md` names a test for every rule, and `docs/complaints.md` for
+//! every complaint: here they are held to that.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,35 +52,68 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-#[test]
-fn every_test_named_in_the_semantics_exists() {
-    let text =
-        fs::read_to_string(workspace().join("docs/semantics.md")).expect("docs/semantics.md");
-    let tests = tests();
-    let mut missing = Vec::new();
+/// Tests that a page names once, and rules by these words.
+const KINDS: &[&str] = &[
+    "model tests",
+    "option tests",
+    "travel tests",
+    "rename tests",
+];
+
+/// Rules in `text` are numbered `letter` 1, 2, 3, ... and name tests, which are
+/// returned.
+fn named_by_rules(text: &str, letter: char) -> Vec<&str> {
+    let mut named = Vec::new();
     let mut number = 0;
     for line in text.lines() {
-        let Some(rule) = line.strip_prefix("- **S") else {
+        let Some(rule) = line.strip_prefix(&format!("- **{letter}")) else {
             continue;
         };
-        number += 1;
-        assert!(
-            rule.starts_with(&format!("{number}**")),
-            "rules are numbered in order; S{number} is missing before: {line}"
-        );
-        let (_, named) = rule
+        let (now, _) = rule.split_once("**").unwrap_or_default();
+        let now: u32 = now
+            .parse()
+            .unwrap_or_else(|_| panic!("no number of a rule: {line}"));
+        assert!(now > number, "rules are numbered in order: {line}");
+        number = now;
+        let (_, tests) = rule
             .split_once("Tests:")
-            .unwrap_or_else(|| panic!("S{number} names no test"));
-        let found = quoted(named).count() > 0 || named.contains("model tests");
-        assert!(found, "S{number} names no test");
-        missing.extend(quoted(named).filter(|name| !tests.contains(*name)));
+            .unwrap_or_else(|| panic!("{letter}{number} names no test"));
+        let of_a_kind = KINDS.iter().any(|kind| tests.contains(kind));
+        let found = quoted(tests).count() > 0 || of_a_kind;
+        assert!(found, "{letter}{number} names no test");
+        named.extend(quoted(tests));
     }
-    assert!(number > 0, "docs/semantics.md has rules");
-    let model = text
-        .split("\n\n")
-        .find(|part| part.starts_with("The four **model tests**"));
-    missing.extend(
-        quoted(model.expect("the model tests are named")).filter(|name| !tests.contains(*name)),
-    );
-    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+    assert!(number > 0, "there are rules");
+    named
+}
+
+#[test]
+fn every_test_named_in_the_semantics_exists() {
+    let page = |name: &str| {
+        let path = workspace().join("docs").join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let (semantics, durability) = (page("semantics.md"), page("durability.md"));
+    let complaints = page("complaints.md");
+    let rows = complaints.lines().filter(|line| line.starts_with("| "));
+    let mut named = named_by_rules(&semantics, 'S');
+    named.extend(named_by_rules(&durability, 'V'));
+    for kind in KINDS {
+        let says = format!("**{kind}**");
+        let part = semantics.split("\n\n").find(|part| part.contains(&says));
+        named.extend(quoted(
+            part.unwrap_or_else(|| panic!("no {kind} are named")),
+        ));
+    }
+    for row in rows.skip(1) {
+        let (_, tests) = row
+            .trim_end_matches(" |")
+            .rsplit_once(" | ")
+            .unwrap_or_default();
+        assert!(quoted(tests).count() > 0, "no test is named: {row}");
+        named.extend(quoted(tests));
+    }
+    let tests = tests();
+    named.retain(|name| !tests.contains(*name));
+    assert!(named.is_empty(), "no such tests: {named:#?}");
 }

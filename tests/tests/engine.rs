@@ -12,7 +12,7 @@ use std::sync::Arc;
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
 use overlay_core::union::{Entry, Inode, Options, RedirectDir};
-use overlay_core::{Errno, Name, SetAttr, Stack, Union};
+use overlay_core::{Dialect, Errno, Name, Namespace, SetAttr, SetTime, Stack, Timestamp, Union};
 use overlay_tests::conformance::root_or_skip;
 use tempfile::TempDir;
 
@@ -183,7 +183,7 @@ fn a_file_without_its_data_is_refused_on_the_lowest_layer_too() {
     fs::write(home.at("0/f"), "").unwrap();
     set_xattr(&home.at("0/f"), "trusted.overlay.metacopy", b"");
     let error = home.open().read("f").unwrap_err();
-    assert_eq!(error.errno(), Errno::PERM);
+    assert_eq!(error.errno(), Errno::IO);
 }
 
 #[test]
@@ -338,4 +338,29 @@ fn regression_a_directory_in_two_places_is_one_inode_in_each() {
     // These looked for the same inode again and again, and never ended.
     assert_eq!(fs.rename("two", "three").unwrap_err().errno(), Errno::BUSY);
     assert_eq!(fs.remove_dir("two").unwrap_err().errno(), Errno::BUSY);
+}
+
+#[test]
+fn regression_symlinks_and_pipes_are_copied_up_with_marks_in_user_attributes() {
+    let home = Home::new(1);
+    std::os::unix::fs::symlink("target", home.at("0/link")).unwrap();
+    let pipe = Command::new("mkfifo").arg(home.at("0/pipe")).status();
+    assert!(pipe.unwrap().success());
+    let descriptors = Descriptors::new(64);
+    let upper = DirUpper::open(&home.at("upper"), &home.at("work"), &descriptors).unwrap();
+    let lower = DirStorage::open(&home.at("0"), &descriptors).unwrap();
+    let user = Dialect::Overlay(Namespace::User);
+    let stack = Stack::new().upper_as(upper, user).lower_as(lower, user);
+    let fs = UnionFs::from_union(Union::new(stack).unwrap());
+    let times = SetAttr {
+        mtime: Some(SetTime::To(Timestamp { sec: 1, nsec: 0 })),
+        ..SetAttr::default()
+    };
+    // `user.*` belongs to files and directories alone: there is no origin.
+    for name in ["link", "pipe"] {
+        let root = fs.union().root();
+        let entry = look(fs.union(), &root, name);
+        fs.union().set_attr(&entry.inode, &times).unwrap();
+        assert!(fs::symlink_metadata(home.at("upper").join(name)).is_ok());
+    }
 }

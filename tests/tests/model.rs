@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use overlay_core::layer::owners::Attribute;
 use overlay_core::spec::generate::{cases, cases_of_redirects, cases_with_redirects};
-use overlay_core::spec::{Errno, Model, Op, Outcome, Rules, refused};
+use overlay_core::spec::{Config, Errno, Model, Op, Outcome, RedirectDir, Rules, refused};
 use overlay_tests::Subject as _;
 use overlay_tests::check::{Depth, check};
+use overlay_tests::owned::OwnedStorages;
 use overlay_tests::runner::{case_count, root, run, skip};
 use overlay_tests::subject::core::Core;
 use overlay_tests::subject::core::storages::{InMemory, OnDirectories};
@@ -47,6 +49,23 @@ fn the_core_on_directories_agrees_with_the_model() {
     run(case_count(200), cases(1..=5, LENGTH), |case| {
         let storages = OnDirectories::new(&case.layers, case.writable);
         let mut core = Core::new(Box::new(storages), case.writable, case.config);
+        check(case, Rules::Union, &mut core, Depth::EveryOp)
+    });
+}
+
+#[test]
+fn the_core_with_owners_in_attributes_agrees_with_the_model() {
+    if skip(root()) {
+        return;
+    }
+    run(case_count(100), cases(1..=5, LENGTH), |case| {
+        let memory = InMemory::new(&case.layers, case.writable);
+        let memory = OwnedStorages::new(memory, Attribute::Containers);
+        let mut core = Core::new(Box::new(memory), case.writable, case.config);
+        check(case, Rules::Union, &mut core, Depth::EveryOp)?;
+        let disk = OnDirectories::new(&case.layers, case.writable);
+        let disk = OwnedStorages::new(disk, Attribute::Containers);
+        let mut core = Core::new(Box::new(disk), case.writable, case.config);
         check(case, Rules::Union, &mut core, Depth::EveryOp)
     });
 }
@@ -94,7 +113,11 @@ fn redirects_that_are_not_followed_are_refused_as_by_the_kernel() {
         return;
     }
     run(case_count(200), cases_of_redirects(2..=5), |case| {
-        let mut kernel = Kernel::refusing_redirects(&case.layers);
+        let config = Config {
+            redirect_dir: RedirectDir::NoFollow,
+            ..case.config
+        };
+        let mut kernel = Kernel::new(&case.layers, true, config);
         for path in refused(&case.layers) {
             let found = kernel.apply(&Op::Stat { path: path.clone() });
             if found != Outcome::Failed(Errno::PERM) {

@@ -12,12 +12,14 @@ use overlay_core::error::{Errno, Result};
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::{RenameMode, SetXattr};
 use overlay_core::name::Name;
-use overlay_core::spec::Op;
-use overlay_core::spec::generate::{cases, ops};
+use overlay_core::spec::generate::{cases, cases_configured, ops};
+use overlay_core::spec::{Config, Op, RedirectDir, Switch};
 use overlay_core::union::{Inode, OpenOptions};
 use overlay_core::{SetAttr, Union};
-use overlay_tests::race::{Part, places, race, race_histories};
+use overlay_tests::race::{Part, race, race_histories, race_with};
 use overlay_tests::runner::{case_count, run};
+use overlay_tests::subject::ours::changing_what_is_copied;
+use overlay_tests::trial::places;
 use proptest::collection;
 use proptest::strategy::Strategy;
 
@@ -399,6 +401,106 @@ fn listing_while_names_come_and_go() {
     });
 }
 
+fn with(metacopy: Switch, index: Switch) -> Config {
+    Config {
+        redirect_dir: RedirectDir::On,
+        metacopy,
+        index,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn names_of_one_indexed_object_come_and_go() {
+    let config = with(Switch::Off, Switch::On);
+    race_with(config, &["", "d/ d/a=low e/ e/b~d/a e/c~d/a"], |arena| {
+        arena.run(vec![
+            part(|fs| fs.remove_file("d/a").unwrap()),
+            part(|fs| fs.rename("e/b", "d/b").unwrap()),
+            part(|fs| fs.hard_link("e/c", "e/new").unwrap()),
+        ]);
+        let fs = arena.fs();
+        for name in ["d/b", "e/c", "e/new"] {
+            assert_eq!(fs.metadata(name).unwrap().nlink, 3, "{name}");
+            assert_eq!(fs.read(name).unwrap(), b"low");
+        }
+    });
+}
+
+#[test]
+fn all_names_of_one_indexed_object_are_removed_at_once() {
+    let config = with(Switch::Off, Switch::On);
+    race_with(config, &["", "d/ d/a=low e/ e/b~d/a"], |arena| {
+        let inode = find(arena.union(), &["d", "a"]);
+        arena.run(vec![
+            part(|fs| fs.remove_file("d/a").unwrap()),
+            part(|fs| {
+                fs.write("e/new", b"new").unwrap();
+                fs.rename("e/new", "e/b").unwrap();
+            }),
+        ]);
+        assert_eq!(arena.union().attr(&inode).unwrap().nlink, 0);
+        assert_eq!(content_of(arena.union(), &inode), "low");
+        assert_eq!(arena.fs().read("e/b").unwrap(), b"new");
+    });
+}
+
+#[test]
+fn an_indexed_object_is_copied_up_by_one_name_and_looked_up_by_another() {
+    for metacopy in [Switch::Off, Switch::On] {
+        let config = with(metacopy, Switch::On);
+        race_with(config, &["", "d/ d/a=low e/ e/b~d/a"], |arena| {
+            let number = arena.fs().metadata("d/a").unwrap().ino;
+            arena.run(vec![
+                part(|fs| {
+                    let file = fs.open_with("d/a", WRITE).unwrap();
+                    file.write_all_at(b"LOW", 0).unwrap();
+                }),
+                part(|fs| {
+                    fs.set_attr("e/b", &mode(0o600)).unwrap();
+                }),
+                part(|fs| {
+                    for _ in 0..5 {
+                        let attr = fs.metadata("e/b").unwrap();
+                        assert_eq!((attr.ino, attr.nlink), (number, 2));
+                        let content = fs.read("e/b").unwrap();
+                        assert!(content == b"low" || content == b"LOW", "{content:?}");
+                    }
+                }),
+            ]);
+            let fs = arena.fs();
+            for name in ["d/a", "e/b"] {
+                let attr = fs.metadata(name).unwrap();
+                assert_eq!((attr.ino, attr.nlink, attr.mode), (number, 2, 0o600));
+                assert_eq!(fs.read(name).unwrap(), b"LOW");
+            }
+        });
+    }
+}
+
+#[test]
+fn attributes_of_a_metacopy_change_while_its_data_comes() {
+    let config = with(Switch::On, Switch::Off);
+    for layers in [["", "f=low"], ["f%", "f=low"]] {
+        race_with(config, &layers, |arena| {
+            arena.run(vec![
+                part(|fs| fs.set_attr("f", &mode(0o600)).map(drop).unwrap()),
+                part(|fs| {
+                    let file = fs.open_with("f", WRITE).unwrap();
+                    file.write_all_at(b"LOW", 0).unwrap();
+                }),
+                part(|fs| {
+                    let content = fs.read("f").unwrap();
+                    assert!(content == b"low" || content == b"LOW", "{content:?}");
+                }),
+            ]);
+            let fs = arena.fs();
+            assert_eq!(fs.metadata("f").unwrap().mode, 0o600);
+            assert_eq!(fs.read("f").unwrap(), b"LOW");
+        });
+    }
+}
+
 /// Three histories at once, made up at random; in the case that is printed a
 /// remount stands between them.
 #[test]
@@ -415,6 +517,26 @@ fn any_histories() {
         });
         run(case_count(100), all, |case| {
             race_histories(case, on, rounds)
+        });
+    }
+}
+
+#[test]
+fn any_histories_with_metacopy_and_the_index() {
+    const LENGTH: usize = 6;
+    for config in changing_what_is_copied() {
+        let more = collection::vec(collection::vec(ops(), 1..=LENGTH), 2);
+        let all = (cases_configured(1..=4, LENGTH, config), more).prop_map(|(mut case, more)| {
+            case.ops.retain(|op| *op != Op::Rotate);
+            for ops in more {
+                case.ops.push(Op::Remount);
+                case.ops.extend(ops);
+            }
+            case
+        });
+        let on = places().pop();
+        run(case_count(50), all, |case| {
+            on.map_or(Ok(()), |on| race_histories(case, on, 3))
         });
     }
 }

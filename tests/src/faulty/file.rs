@@ -69,9 +69,19 @@ impl OpenFile for FaultyFile {
         self.inner.sync(what)
     }
 
+    fn written_back(&self) -> Result<()> {
+        self.faults.change("written_back")?;
+        self.inner.written_back()
+    }
+
     fn attr(&self) -> Result<Attr> {
         self.faults.look("attr of a file")?;
         self.inner.attr()
+    }
+
+    fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.faults.look("xattr of a file")?;
+        self.inner.xattr(name)
     }
 
     fn copy_range(

@@ -9,7 +9,7 @@ use overlay_core::layer::{
     Access, Found, New, Node, OpenFile, RawEntry, Removal, RenameMode, SetXattr, WritableNode,
 };
 use overlay_core::name::Name;
-use overlay_core::{Attr, SetAttr, StatFs};
+use overlay_core::{Attr, FileHandle, SetAttr, StatFs};
 
 use super::Faults;
 use super::file::FaultyFile;
@@ -93,6 +93,11 @@ impl Node for FaultyNode {
         self.faults.look("stat_fs")?;
         self.inner.stat_fs()
     }
+
+    fn handle(&self) -> Result<Option<FileHandle>> {
+        self.faults.look("handle")?;
+        self.inner.handle()
+    }
 }
 
 impl WritableNode for FaultyNode {
@@ -103,6 +108,7 @@ impl WritableNode for FaultyNode {
     }
 
     fn create(&self, name: &Name, new: &New<'_>) -> Result<Found<dyn WritableNode>> {
+        self.faults.permit(new)?;
         self.faults.change("create")?;
         let found = self.inner.create(name, new)?;
         Ok(self.wrap_found(found))
@@ -127,6 +133,7 @@ impl WritableNode for FaultyNode {
         moved: Option<&dyn WritableNode>,
         displaced: Option<&dyn WritableNode>,
     ) -> Result<()> {
+        self.faults.permit_rename(mode)?;
         self.faults.change("rename")?;
         let (moved, displaced) = (moved.map(below), displaced.map(below));
         self.inner

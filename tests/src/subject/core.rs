@@ -10,13 +10,13 @@ use overlay_core::error::{Errno, Error};
 use overlay_core::layer::{NewKind, RenameMode, SetXattr};
 use overlay_core::name::{Name, NameBuf};
 use overlay_core::spec::{
-    Access, Config, Dir, Object, Op, Outcome, Path, Place, Presence, RedirectDir, Rename, Seen,
-    Sight, Slot, Stored,
+    Access, Config, Dir, Index, Object, Op, Outcome, Path, Place, Presence, Rename, Seen, Sight,
+    Slot, Stored, Xino,
 };
-use overlay_core::union::{self, Entry, Flow, Handle, Inode, OpenOptions, Options};
+use overlay_core::union::{Entry, Flow, Handle, Inode, OpenOptions};
 use overlay_core::{Attr, Caller, SetAttr, SetTime, Stack, Union};
 
-use super::Subject;
+use super::{Numbers, Subject, ours};
 use crate::load::sight_of;
 use crate::materialize::special;
 
@@ -52,14 +52,7 @@ impl fmt::Debug for Core {
 
 /// The engine on `stack`.
 pub(super) fn union_of(stack: Stack, config: Config) -> Arc<Union> {
-    let options = Options {
-        redirect_dir: match config.redirect_dir {
-            RedirectDir::On => union::RedirectDir::On,
-            RedirectDir::Off => union::RedirectDir::Follow,
-        },
-        ..Options::default()
-    };
-    Union::with_options(stack, options).unwrap()
+    Union::with_options(stack, ours::options(config)).unwrap()
 }
 
 const PUNCH_AND_KEEP_SIZE: u32 = 3;
@@ -574,7 +567,21 @@ impl Subject for Core {
         self.storages.litter()
     }
 
-    fn numbers_persist(&self) -> bool {
-        false
+    fn index(&self) -> Index {
+        self.storages.index()
+    }
+
+    fn copies_all_names(&self) -> bool {
+        true
+    }
+
+    /// With `xino=off` each union gives its own numbers, and by a rotation
+    /// another filesystem becomes the first.
+    fn numbers(&self, over: &Op) -> Numbers {
+        let is_remount = *over == Op::Remount && self.config.xino != Xino::Off;
+        match self.storages.on_one_filesystem() || is_remount {
+            true => Numbers::Stay,
+            false => Numbers::Change,
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Our own FUSE mount: all but mounting is [`super::posix::Posix`], as for
 //! [`super::kernel::Kernel`].
 
-use overlay_core::spec::{Config, Dir, Op, Outcome, Seen, Stored};
+use overlay_core::spec::{Config, Dir, Index, Op, Outcome, Seen, Stored};
 use overlay_fuse::{Mount, MountHandle, Unmounted};
 
-use super::Subject;
 use super::core::storages::{OnDirectories, Storages};
 use super::core::union_of;
 use super::posix::Posix;
+use super::{Numbers, Subject};
 use crate::runner;
 use crate::snapshot::EntryNumbers;
 use crate::sys;
@@ -34,7 +34,7 @@ impl Mounted {
         sys::own_namespace().unwrap();
         let mut mounted = Mounted {
             mounted: None,
-            storages: OnDirectories::new(layers, writable),
+            storages: OnDirectories::with(layers, writable, config),
             config,
         };
         mounted.mount();
@@ -73,9 +73,7 @@ impl Subject for Mounted {
     }
 
     fn look(&mut self) -> Result<Seen, String> {
-        // Known failure D5: a lower file with several names has a node of its
-        // own for each, and listings give that node's number as `d_ino`.
-        self.posix().look(EntryNumbers::NotOfHardLinks)
+        self.posix().look(EntryNumbers::Exact)
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
@@ -86,7 +84,15 @@ impl Subject for Mounted {
         self.storages.litter()
     }
 
-    fn numbers_persist(&self) -> bool {
-        false
+    fn index(&self) -> Index {
+        self.storages.index()
+    }
+
+    fn copies_all_names(&self) -> bool {
+        true
+    }
+
+    fn numbers(&self, _: &Op) -> Numbers {
+        Numbers::Stay
     }
 }

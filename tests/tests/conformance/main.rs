@@ -11,6 +11,7 @@ mod budget;
 mod create;
 mod data;
 mod entry;
+mod handles;
 mod held;
 mod hostile;
 mod lower;

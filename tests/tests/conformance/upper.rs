@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use overlay_core::layer::dir::{Descriptors, DirUpper};
 use overlay_core::layer::{Discard, New, NewKind, RenameMode, SetXattr, Staged, WritableStorage};
-use overlay_core::{Errno, Owner};
+use overlay_core::{Errno, Error, Owner};
 use overlay_tests::conformance::*;
 
 fn open(dirs: &Dirs) -> overlay_core::Result<std::sync::Arc<DirUpper>> {
@@ -157,11 +157,33 @@ fn what_a_crash_left_is_cleared_and_does_not_disturb() {
 
 #[test]
 fn a_work_directory_marked_incompatible_is_refused() {
+    for feature in ["volatile", "some other"] {
+        let dirs = Dirs::new();
+        let marker = dirs.workdir().join("work/incompat").join(feature);
+        fs::create_dir_all(&marker).unwrap();
+        let refused = open(&dirs).unwrap_err();
+        assert_eq!(refused, Error::Incompatible(name(feature).to_owned()));
+        assert_eq!(refused.errno(), Errno::INVAL);
+        assert!(marker.exists());
+        // As the kernel: the directory alone says nothing.
+        fs::remove_dir(&marker).unwrap();
+        open(&dirs).unwrap().clear_work().unwrap();
+        assert!(dirs.litter().is_empty());
+    }
+}
+
+#[test]
+fn a_volatile_mark_lies_where_the_kernel_has_it_and_is_not_cleared() {
     let dirs = Dirs::new();
-    fs::create_dir_all(dirs.workdir().join("work/incompat/volatile")).unwrap();
     let storage = open(&dirs).unwrap();
+    storage.mark_volatile().unwrap();
+    storage.mark_volatile().unwrap();
+    let marker = dirs.workdir().join("work/incompat/volatile/dirty");
+    assert!(marker.is_file());
     assert_eq!(errno(storage.clear_work()), Errno::INVAL);
-    assert!(dirs.workdir().join("work/incompat/volatile").exists());
+    drop(storage);
+    assert_eq!(open(&dirs).unwrap_err().errno(), Errno::INVAL);
+    assert!(marker.is_file());
 }
 
 /// The whole of it as an unprivileged user, in a process of its own.

@@ -1,18 +1,20 @@
 //! What a core subject stands on: layers in memory, or in directories.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
 use overlay_core::Stack;
 use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
 use overlay_core::layer::mem::MemStorage;
-use overlay_core::layer::{Storage, WritableStorage};
-use overlay_core::spec::{Dir, Stored};
+use overlay_core::layer::{RawEntry, Removal, Storage, WritableNode, WritableStorage};
+use overlay_core::spec::{Config, Dir, Index, Stored, Switch};
 
+use crate::load::Layer;
 use crate::scratch::Scratch;
-use crate::{load, materialize};
+use crate::subject::ours;
+use crate::{index, load, materialize};
 
 /// How a core subject reaches the storage that it stands on.
 pub trait Storages: fmt::Debug + Send + Sync {
@@ -23,8 +25,16 @@ pub trait Storages: fmt::Debug + Send + Sync {
     fn rotate(&mut self);
     /// See [`Subject::stored`](crate::Subject::stored).
     fn stored(&self) -> Vec<Dir<Stored>>;
+    /// See [`Subject::index`](crate::Subject::index).
+    fn index(&self) -> Index {
+        Index::new()
+    }
     /// See [`Subject::litter`](crate::Subject::litter).
     fn litter(&self) -> Vec<String>;
+    /// Whether all layers, also those to come, lie on one filesystem.
+    fn on_one_filesystem(&self) -> bool {
+        true
+    }
 }
 
 impl<S: Storages> Storages for Arc<S> {
@@ -42,8 +52,16 @@ impl<S: Storages> Storages for Arc<S> {
         S::stored(self)
     }
 
+    fn index(&self) -> Index {
+        S::index(self)
+    }
+
     fn litter(&self) -> Vec<String> {
         S::litter(self)
+    }
+
+    fn on_one_filesystem(&self) -> bool {
+        S::on_one_filesystem(self)
     }
 }
 
@@ -74,53 +92,108 @@ impl Storages for Elsewhere {
 pub struct InMemory {
     layers: Vec<Arc<MemStorage>>,
     writable: bool,
+    config: Config,
 }
 
 impl InMemory {
     /// Stores `layers`, given top first.
     pub fn new(layers: &[Dir<Stored>], writable: bool) -> InMemory {
+        InMemory::with(layers, writable, Config::default())
+    }
+
+    /// The same as a mount with these options wants it.
+    pub fn with(layers: &[Dir<Stored>], writable: bool, config: Config) -> InMemory {
+        let namespace = config.namespace;
         let store = |layer: &Dir<Stored>| {
             let storage = MemStorage::new();
-            materialize::in_storage(&*WritableStorage::root(&*storage), layer);
+            let root = WritableStorage::root(&*storage);
+            materialize::in_storage_as(&*root, layer, namespace);
             storage
         };
         InMemory {
             layers: layers.iter().map(store).collect(),
             writable,
+            config,
         }
+    }
+
+    /// The storages, top first.
+    pub fn layers(&self) -> &[Arc<MemStorage>] {
+        &self.layers
     }
 }
 
 impl Storages for InMemory {
     fn stack(&self) -> Stack {
-        let mut layers = self.layers.iter().cloned();
-        let stack = match (self.writable, layers.len()) {
-            (true, 1..) => Stack::new().upper(layers.next().unwrap()),
-            (true | false, _) => Stack::new(),
-        };
-        layers.fold(stack, |stack, layer| stack.lower(layer))
+        let dialect = ours::dialect(self.config);
+        let shown = self.layers.len() - self.config.data_only;
+        let mut stack = Stack::new();
+        for (index, layer) in self.layers.iter().cloned().enumerate() {
+            stack = match index {
+                0 if self.writable => stack.upper_as(layer, dialect),
+                _ if index >= shown => stack.data_only(layer),
+                _ => stack.lower_as(layer, dialect),
+            };
+        }
+        stack
     }
 
     fn rotate(&mut self) {
         if let (true, Some(below)) = (self.writable, self.layers.first()) {
-            let below = load::from_storage(&*Storage::root(&**below), 1);
+            let namespace = self.config.namespace;
+            let layer = Layer {
+                index: 1,
+                namespace,
+            };
+            empty(&*WritableStorage::index(&**below).unwrap());
+            let below = load::from_storage(&*Storage::root(&**below), layer);
             let storage = MemStorage::new();
             let root = WritableStorage::root(&*storage);
-            materialize::in_storage(&*root, &materialize::empty(below));
+            materialize::in_storage_as(&*root, &materialize::empty(below), namespace);
             self.layers.insert(0, storage);
         }
     }
 
     fn stored(&self) -> Vec<Dir<Stored>> {
-        let layers = self.layers.iter().enumerate();
-        layers
-            .map(|(index, layer)| load::from_storage(&*Storage::root(&**layer), index))
-            .collect()
+        let namespace = self.config.namespace;
+        let load = |(index, layer): (usize, &Arc<MemStorage>)| {
+            load::from_storage(&*Storage::root(&**layer), Layer { index, namespace })
+        };
+        self.layers.iter().enumerate().map(load).collect()
+    }
+
+    fn index(&self) -> Index {
+        let lowers = self.layers.iter().skip(1);
+        let lowers: Vec<_> = lowers.map(|layer| Storage::root(&**layer)).collect();
+        match (self.config.index, self.layers.first()) {
+            (Switch::On, Some(top)) if self.writable => {
+                let dir = WritableStorage::index(&**top).unwrap();
+                index::from_storage(&*dir, &lowers, self.config.namespace)
+            }
+            (Switch::On | Switch::Off, _) => Index::new(),
+        }
     }
 
     /// A work area in memory has no names that could be left behind.
     fn litter(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    fn on_one_filesystem(&self) -> bool {
+        false
+    }
+}
+
+/// An index belongs to its layer, as long as that is written.
+fn empty(index: &dyn WritableNode) {
+    let mut names = Vec::new();
+    let mut each = |entry: RawEntry<'_>| {
+        names.push(entry.name.to_owned());
+        ControlFlow::Continue(())
+    };
+    index.entries(&mut each).unwrap();
+    for name in names {
+        index.remove(&name, Removal::NonDirectory, None).unwrap();
     }
 }
 
@@ -129,14 +202,26 @@ impl Storages for InMemory {
 pub struct OnDirectories {
     scratch: Scratch,
     writable: bool,
+    config: Config,
 }
 
 impl OnDirectories {
     /// Stores `layers`, given top first.
     pub fn new(layers: &[Dir<Stored>], writable: bool) -> OnDirectories {
+        OnDirectories::with(layers, writable, Config::default())
+    }
+
+    /// The same as a mount with these options wants it.
+    pub fn with(layers: &[Dir<Stored>], writable: bool, config: Config) -> OnDirectories {
+        OnDirectories::over(Scratch::with(layers, config), writable, config)
+    }
+
+    /// What lies in `scratch` already.
+    pub fn over(scratch: Scratch, writable: bool, config: Config) -> OnDirectories {
         OnDirectories {
-            scratch: Scratch::new(layers),
+            scratch,
             writable,
+            config,
         }
     }
 
@@ -149,7 +234,7 @@ impl OnDirectories {
 impl Storages for OnDirectories {
     fn stack(&self) -> Stack {
         let lowers = usize::from(self.writable)..self.scratch.layers();
-        stack_in(self.scratch.path(), self.writable, lowers)
+        stack_as(self.scratch.path(), self.writable, lowers, self.config)
     }
 
     fn rotate(&mut self) {
@@ -162,6 +247,17 @@ impl Storages for OnDirectories {
         self.scratch.load()
     }
 
+    fn index(&self) -> Index {
+        match self.config.index {
+            Switch::On => self.scratch.index(),
+            Switch::Off => Index::new(),
+        }
+    }
+
+    fn on_one_filesystem(&self) -> bool {
+        self.scratch.on_one_filesystem()
+    }
+
     fn litter(&self) -> Vec<String> {
         match self.writable {
             true => self.scratch.litter(),
@@ -172,16 +268,25 @@ impl Storages for OnDirectories {
 
 /// The stack that lies in `home` as a [`Scratch`] lays it out.
 pub fn stack_in(home: &Path, writable: bool, lowers: Range<usize>) -> Stack {
+    stack_as(home, writable, lowers, Config::default())
+}
+
+/// The same as a mount with these options wants it.
+pub fn stack_as(home: &Path, writable: bool, lowers: Range<usize>, config: Config) -> Stack {
     let budget = Descriptors::new(16);
-    let stack = match writable {
-        true => {
-            let upper = DirUpper::open(&home.join("0"), &home.join("work"), &budget);
-            Stack::new().upper(upper.unwrap())
-        }
-        false => Stack::new(),
-    };
-    lowers.fold(stack, |stack, index| {
-        let lower = DirStorage::open(&home.join(index.to_string()), &budget);
-        stack.lower(lower.unwrap())
-    })
+    let dialect = ours::dialect(config);
+    let shown = lowers.end - config.data_only;
+    let mut stack = Stack::new();
+    if writable {
+        let upper = DirUpper::open(&home.join("0"), &home.join("work"), &budget);
+        stack = stack.upper_as(upper.unwrap(), dialect);
+    }
+    for index in lowers {
+        let lower = DirStorage::open(&home.join(index.to_string()), &budget).unwrap();
+        stack = match index < shown {
+            true => stack.lower_as(lower, dialect),
+            false => stack.data_only(lower),
+        };
+    }
+    stack
 }
