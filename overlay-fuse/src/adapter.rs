@@ -19,7 +19,7 @@ use fuser::{
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use overlay_core::layer::{NewKind, SyncWhat};
-use overlay_core::union::{Entry, Handle, Inode};
+use overlay_core::union::{Entry, Inode};
 use overlay_core::{SetAttr, Union};
 
 use crate::answer::{answer, asked};
@@ -27,6 +27,7 @@ use crate::convert::{file_attr, new_node, rename_mode, seek_to, set_time, set_xa
 use crate::handles::Handles;
 use crate::listing::Listing;
 use crate::presentation::{Presentation, Xattrs};
+use crate::running::{OpenFile, Running};
 
 mod reply;
 mod verbs;
@@ -66,7 +67,8 @@ thread_local! {
 pub(crate) struct Adapter {
     union: Arc<Union>,
     presentation: Presentation,
-    files: Handles<Handle>,
+    files: Handles<OpenFile>,
+    running: Arc<Running>,
     listings: Handles<Listing>,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,

@@ -15,6 +15,7 @@ mod ids;
 mod listing;
 mod mount;
 mod presentation;
+mod running;
 
 pub use ids::{IdMap, IdMapError};
 pub use mount::{

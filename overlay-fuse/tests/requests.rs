@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Scene, can_mount};
-use rustix::fs::{CWD, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{CWD, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 
 /// Cuts the file to size zero by open(O_TRUNC), as root or as the user.
 fn truncate_as(uid: u32, path: &Path) {
@@ -577,4 +577,29 @@ mod panics {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         mounted.unmount().unwrap();
     }
+}
+
+#[test]
+fn regression_a_running_program_is_not_truncated_by_opening_it_for_reading() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    common::install("/bin/sleep", &scene.at("l/program"));
+    let whole = fs::read(scene.at("l/program")).unwrap();
+    let mounted = scene.mount_all();
+    let path = mounted.at("program");
+    let mut running = Command::new(&path).arg("60").spawn().unwrap();
+    let cut = || {
+        let flags = OFlags::RDONLY | OFlags::TRUNC;
+        rustix::fs::open(&path, flags, Mode::empty()).map(drop)
+    };
+    assert_eq!(cut(), Err(rustix::io::Errno::TXTBSY));
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert!(running.try_wait().unwrap().is_none(), "it has died");
+    running.kill().unwrap();
+    running.wait().unwrap();
+    common::eventually("it has ended", || cut().is_ok());
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert_eq!(fs::read(scene.at("l/program")).unwrap(), whole);
 }

@@ -17,10 +17,14 @@ use crate::answer::{answer, asked};
 use crate::convert::file_attr;
 use crate::handles::Handles;
 use crate::presentation::Presentation;
+use crate::running::OpenFile;
 
 /// The most that one reply to `copy_file_range(2)` can report, in whole pages
 /// (the kernel's `MAX_RW_COUNT`).
 const MAX_COPY: u64 = 0x7fff_f000;
+
+/// The flag of an open for executing (`__FMODE_EXEC`, `include/linux/fs.h`).
+const FMODE_EXEC: i32 = 0x20;
 
 /// File capabilities; see `capabilities(7)`.
 const CAPABILITY: &[u8] = b"security.capability";
@@ -32,6 +36,7 @@ impl Adapter {
             union,
             presentation,
             files: Handles::new(),
+            running: Arc::default(),
             listings: Handles::new(),
             notifier: Arc::default(),
         }
@@ -146,7 +151,8 @@ impl Adapter {
         let (entry, handle) = self
             .union
             .create_file(&parent, name, mode & 0o7777, caller)?;
-        Ok((self.pinned(&entry), self.files.insert(handle)))
+        let file = OpenFile::new(handle, None);
+        Ok((self.pinned(&entry), self.files.insert(file)))
     }
 
     pub(super) fn link(&self, ino: INodeNo, parent: INodeNo, name: &OsStr) -> Result<Known> {
@@ -178,8 +184,12 @@ impl Adapter {
     pub(super) fn open(&self, ino: INodeNo, flags: OpenFlags, uid: u32) -> Result<u64> {
         let inode = self.inode(ino)?;
         let truncate = flags.0 & libc::O_TRUNC != 0;
+        let writes = flags.acc_mode() != OpenAccMode::O_RDONLY;
+        if truncate && !writes && self.running.has(ino.0) {
+            return Err(Error::Errno(Errno::TXTBSY));
+        }
         let options = OpenOptions {
-            write: flags.acc_mode() != OpenAccMode::O_RDONLY || truncate,
+            write: writes || truncate,
             truncate,
         };
         let was_copied_up = inode.is_copied_up();
@@ -190,7 +200,8 @@ impl Adapter {
         if truncate {
             self.drop_privileges(&inode, uid)?;
         }
-        Ok(self.files.insert(handle))
+        let run = (flags.0 & FMODE_EXEC != 0).then(|| self.running.start(ino.0));
+        Ok(self.files.insert(OpenFile::new(handle, run)))
     }
 
     /// A copy has a ctime and a link count of its own. The kernel asks for
