@@ -17,7 +17,7 @@ use std::time::Duration;
 use fuser::{FileAttr, FileType, Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 use overlay_core::union::Entry;
 use overlay_core::union::{DirHandle, Flow, Inode};
-use overlay_core::{NameBuf, Result, Union};
+use overlay_core::{FileKind, NameBuf, Result, Union};
 
 use crate::adapter::generation;
 use crate::convert::{bare_attr, file_attr, file_type};
@@ -101,9 +101,7 @@ impl Listing {
         offset: u64,
         reply: &mut ReplyDirectoryPlus,
     ) -> Result<()> {
-        let mut empty = true;
         let room = self.dots(union, offset, |number, next, name| {
-            empty = false;
             // Not looked up, so not counted either (fuse_direntplus_link).
             let attr = bare_attr(number, FileType::Directory);
             let ino = INodeNo(number);
@@ -116,28 +114,27 @@ impl Listing {
         loop {
             // Names first, look-ups after: the directory's locks are free by then.
             let batch = self.batch(union, position)?;
-            for (name, next) in &batch {
-                let entry = match union.lookup(&self.inode, name) {
-                    Ok(Some(entry)) => entry,
+            for listed in &batch {
+                let told = match union.lookup(&self.inode, &listed.name) {
+                    Ok(Some(entry)) => Told::of(union, &entry, presentation),
                     // Removed since the snapshot.
                     Ok(None) => continue,
-                    // What is gathered goes out first; the error comes at the
-                    // next request, which begins here.
-                    Err(_) if !empty => return Ok(()),
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        tracing::debug!(%error, name = %listed.name, "listed by its name alone");
+                        Told::by_name(union, listed)
+                    }
                 };
-                let told = Told::of(union, &entry, presentation);
                 // Before the reply can go out, or the forget might overtake it.
                 if let Some(inode) = &told.pinned {
                     union.pin(inode);
                 }
                 let full = reply.add(
                     told.attr.ino,
-                    next + SHIFT,
-                    name.as_os_str(),
+                    listed.next + SHIFT,
+                    listed.name.as_os_str(),
                     &told.ttl,
                     &told.attr,
-                    generation(&entry.inode),
+                    told.generation,
                 );
                 if full {
                     if let Some(inode) = &told.pinned {
@@ -145,22 +142,26 @@ impl Listing {
                     }
                     return Ok(());
                 }
-                empty = false;
             }
             match batch.last() {
-                Some((_, next)) => position = *next,
+                Some(listed) => position = listed.next,
                 None => return Ok(()),
             }
         }
     }
 
-    fn batch(&self, union: &Union, position: u64) -> Result<Vec<(NameBuf, u64)>> {
+    fn batch(&self, union: &Union, position: u64) -> Result<Vec<Listed>> {
         let mut batch = Vec::with_capacity(BATCH);
         union.read_dir(&self.handle, position, &mut |entry| {
             if batch.len() == BATCH {
                 return Flow::Stop;
             }
-            batch.push((entry.name.to_owned(), entry.next));
+            batch.push(Listed {
+                name: entry.name.to_owned(),
+                kind: entry.kind,
+                number: entry.ino,
+                next: entry.next,
+            });
             Flow::Continue
         })?;
         Ok(batch)
@@ -183,9 +184,19 @@ impl Listing {
     }
 }
 
+/// An entry of the snapshot.
+struct Listed {
+    name: NameBuf,
+    kind: FileKind,
+    number: u64,
+    /// The position after it.
+    next: u64,
+}
+
 /// An entry as a listing with attributes tells the kernel of it.
 struct Told {
     attr: FileAttr,
+    generation: Generation,
     ttl: Duration,
     /// The inode that the kernel counts a look-up of, if it is one of ours.
     pinned: Option<Arc<Inode>>,
@@ -202,14 +213,27 @@ impl Told {
         match shown == number {
             true => Told {
                 attr: file_attr(number, &attr),
+                generation: generation(&entry.inode),
                 ttl: presentation.shown_lifetime(),
                 pinned: Some(Arc::clone(&entry.inode)),
             },
-            false => Told {
-                attr: file_attr(shown, &attr),
-                ttl: Duration::ZERO,
-                pinned: union.known(shown),
-            },
+            false => Told::expired(union, file_attr(shown, &attr)),
+        }
+    }
+
+    /// An entry that cannot be looked up: whoever uses the name is told why.
+    fn by_name(union: &Union, listed: &Listed) -> Told {
+        Told::expired(union, bare_attr(listed.number, file_type(listed.kind)))
+    }
+
+    /// The kernel looks the name up before it uses it.
+    fn expired(union: &Union, attr: FileAttr) -> Told {
+        let pinned = union.known(attr.ino.0);
+        Told {
+            attr,
+            generation: pinned.as_deref().map_or(Generation(0), generation),
+            ttl: Duration::ZERO,
+            pinned,
         }
     }
 }

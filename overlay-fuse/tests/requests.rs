@@ -603,3 +603,49 @@ fn regression_a_running_program_is_not_truncated_by_opening_it_for_reading() {
     assert_eq!(fs::read(&path).unwrap(), b"");
     assert_eq!(fs::read(scene.at("l/program")).unwrap(), whole);
 }
+
+#[test]
+fn what_is_damaged_is_listed_with_its_neighbours_and_fails_alone() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    // Over content below, and beside; first and last in any order of names.
+    for name in ["l/a", "u/a", "u/m", "u/z"] {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    let damage = |name: &str, mark: &str, value: &[u8]| {
+        rustix::fs::setxattr(scene.at(name), mark, value, XattrFlags::empty()).unwrap();
+    };
+    for (value, mark) in [
+        (&b"."[..], "trusted.overlay.redirect"),
+        (b"", "trusted.overlay.redirect"),
+        (b"a/b", "trusted.overlay.redirect"),
+        (b"/", "trusted.overlay.redirect"),
+        (b"junk", "user.containers.override_stat"),
+    ] {
+        for name in ["u/a", "u/m", "u/z"] {
+            damage(name, mark, value);
+        }
+        let mounted = match mark.starts_with("user") {
+            true => scene.mount_with("xattr_permissions=2"),
+            false => scene.mount_all(),
+        };
+        // With attributes and without.
+        for flag in ["-1", "-l"] {
+            let listed = Command::new("ls").arg(flag).arg(&mounted.point).output();
+            let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
+            for name in ["d", "file"] {
+                assert!(listed.contains(name), "{mark}={value:?}: {listed}");
+            }
+        }
+        let mut entries = fs::read_dir(&mounted.point).unwrap();
+        assert_eq!(entries.by_ref().map(Result::unwrap).count(), 5);
+        assert!(fs::metadata(mounted.at("m")).is_err());
+        assert_eq!(fs::read(mounted.at("file")).unwrap(), b"lower\n");
+        drop(mounted);
+        for name in ["u/a", "u/m", "u/z"] {
+            rustix::fs::removexattr(scene.at(name), mark).unwrap();
+        }
+    }
+}

@@ -146,8 +146,14 @@ impl Union {
             if met.hides {
                 continue;
             }
+            let number = self.number_to_list(inode, &met, &held);
             listed.push(Listed {
-                ino: self.number_to_list(inode, &met, &held)?,
+                // What cannot be looked up is listed all the same: only a name
+                // that is damaged, or refused, fails, and not its neighbours.
+                ino: number.unwrap_or_else(|error| {
+                    tracing::debug!(%error, name = %met.name, "listed without looking it up");
+                    self.table.listed_number(met.id)
+                }),
                 name: met.name,
                 kind: met.kind,
             });
@@ -160,12 +166,8 @@ impl Union {
         let pointed = met.kind.is_dir() && met.written;
         if pointed && (met.over.is_some() || self.is_redirected(inode, met)?) {
             // What it merges with is the lookup's to say.
-            match self.resolve(inode, &met.name, held) {
-                Ok(entry) => return Ok(entry.map_or(0, |entry| entry.attr.ino)),
-                // What is refused is refused alone: its neighbours are seen.
-                Err(Error::NotPermitted(_)) => {}
-                Err(error) => return Err(error),
-            }
+            let entry = self.resolve(inode, &met.name, held)?;
+            return entry.map(|entry| entry.attr.ino).ok_or(Error::NotFound);
         }
         if met.written
             && !met.kind.is_dir()
