@@ -300,6 +300,12 @@ pub trait Storage: Debug + Send + Sync {
     fn attr_of_handle(&self, _handle: &FileHandle) -> Result<Option<Attr>> {
         Ok(None)
     }
+
+    /// Whether the UUID in the branch's handles tells its filesystem from all
+    /// that are mounted now; else it counts only if no other device has it.
+    fn has_unique_uuid(&self) -> bool {
+        false
+    }
 }
 
 /// A tree that can be written, with a work area on the same filesystem where

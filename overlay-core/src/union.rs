@@ -18,6 +18,7 @@ use crate::layer::{Node, WritableNode};
 use crate::policy::{self, Target};
 use crate::stack::{BranchId, Stack, Store};
 use inode::{Body, Directory, LowerDir};
+use numbers::Numbers;
 use origin::{Filesystems, Impure};
 use sync::Lost;
 use table::{ObjectId, ROOT, Table};
@@ -34,6 +35,7 @@ mod link;
 mod locks;
 mod lookup;
 mod metacopy;
+mod numbers;
 mod open;
 mod options;
 mod origin;
@@ -126,7 +128,8 @@ impl Union {
     /// As [`Union::new`], behaving as `options` say.
     pub fn with_options(stack: Stack, options: Options) -> Result<Arc<Union>> {
         let target = policy::target(&stack)?;
-        let table = Arc::new(Table::new(&options));
+        let numbers = Numbers::of(&stack, options.xino)?;
+        let table = Arc::new(Table::new(numbers, &options));
         let mut writable: Option<Arc<dyn WritableNode>> = None;
         let mut lowers = Vec::new();
         let mut file_whiteout_branches = Vec::new();
@@ -142,9 +145,6 @@ impl Union {
                 }
                 Store::ReadOnly(storage) => storage.root(),
             };
-            let attr = node.attr()?;
-            // In the order of the branches, so that numbers persist.
-            table.filesystem(attr.dev);
             if branch.data_only {
                 data_roots.push(node);
                 continue;
@@ -178,7 +178,7 @@ impl Union {
         // Copies of the root's own object show the root's number.
         table.give(ObjectId::from(&root.node().attr()?), ROOT);
         let union = Arc::new(Union {
-            filesystems: Filesystems::of(&stack)?,
+            filesystems: Filesystems::of(&stack, &options)?,
             index: OnceLock::new(),
             options,
             stack,

@@ -100,6 +100,11 @@ impl Storage for DirStorage {
     fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
         self.root.attr_of_handle(handle)
     }
+
+    fn has_unique_uuid(&self) -> bool {
+        let identity = self.root.branch().filesystem;
+        identity.is_some_and(|identity| identity.is_unique)
+    }
 }
 
 const NEEDS_PROC: Error =

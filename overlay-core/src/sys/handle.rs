@@ -106,9 +106,36 @@ struct FsUuid {
 /// `_IOR(0x15, 0, struct fsuuid2)` of `linux/fs.h`.
 const FS_IOC_GETFSUUID: libc::Ioctl = 0x8011_1500u32 as libc::Ioctl;
 
-/// The identity of the filesystem that the directory `dir` lies on. `None`
-/// where it has none, or the kernel cannot tell (before Linux 6.9).
-pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<[u8; 16]>> {
+/// `struct btrfs_ioctl_fs_info_args` of `linux/btrfs.h`, as far as it is read.
+#[repr(C)]
+struct BtrfsInfo {
+    max_id: u64,
+    num_devices: u64,
+    fsid: [u8; 16],
+    rest: [u8; 1024 - 32],
+}
+
+/// `BTRFS_IOC_FS_INFO`: `_IOR(0x94, 31, struct btrfs_ioctl_fs_info_args)`.
+const BTRFS_IOC_FS_INFO: libc::Ioctl = 0x8400_941fu32 as libc::Ioctl;
+
+/// `BTRFS_SUPER_MAGIC` and `SQUASHFS_MAGIC` of `linux/magic.h`.
+const BTRFS: libc::c_long = 0x9123_683e;
+const SQUASHFS: libc::c_long = 0x7371_7368;
+
+/// What tells a filesystem from others, as file handles need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Its UUID; all zeros where it has none (squashfs).
+    pub uuid: [u8; 16],
+    /// Whether that alone tells it from all that are mounted now, device
+    /// numbers aside: each subvolume of btrfs has its own.
+    pub is_unique: bool,
+}
+
+/// The identity of the filesystem that the directory `dir` lies on, as far as
+/// the kernel tells: by `FS_IOC_GETFSUUID` (Linux 6.9), and of btrfs by its own
+/// request. `None` where it does not tell.
+pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<Identity>> {
     // An `O_PATH` descriptor takes no ioctl.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(dir, c".", flags, Mode::empty()) {
@@ -116,19 +143,59 @@ pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<[u8; 16]>> {
         Err(Errno::ACCESS) => return Ok(None),
         Err(errno) => return Err(Error::system("openat", "the root of a layer", errno)),
     };
+    let kind = rustix::fs::fstatfs(&fd)
+        .map_err(|errno| Error::system("fstatfs", "the root of a layer", errno))?
+        .f_type;
+    match kind as libc::c_long {
+        BTRFS => Ok(btrfs_uuid(&fd).map(|uuid| Identity {
+            uuid,
+            is_unique: true,
+        })),
+        // It has none, which the request below cannot tell from an old kernel.
+        SQUASHFS => Ok(Some(Identity {
+            uuid: [0; 16],
+            is_unique: false,
+        })),
+        _ => Ok(uuid(&fd).map(|uuid| Identity {
+            uuid,
+            is_unique: false,
+        })),
+    }
+}
+
+fn uuid(dir: &OwnedFd) -> Option<[u8; 16]> {
     let mut answer = FsUuid {
         len: 0,
         uuid: [0; 16],
     };
     // SAFETY: `answer` is the `struct fsuuid2` that this request fills.
-    let outcome = unsafe { libc::ioctl(fd.as_raw_fd(), FS_IOC_GETFSUUID, &raw mut answer) };
+    let outcome = unsafe { libc::ioctl(dir.as_raw_fd(), FS_IOC_GETFSUUID, &raw mut answer) };
     match outcome {
-        0 if answer.len == 16 => Ok(Some(answer.uuid)),
-        0 => Ok(None),
+        0 if answer.len == 16 => Some(answer.uuid),
+        0 => None,
         _ => {
             let errno = last_errno();
             tracing::debug!(%errno, "the filesystem does not tell its identity");
-            Ok(None)
+            None
+        }
+    }
+}
+
+fn btrfs_uuid(dir: &OwnedFd) -> Option<[u8; 16]> {
+    let mut info = BtrfsInfo {
+        max_id: 0,
+        num_devices: 0,
+        fsid: [0; 16],
+        rest: [0; 1024 - 32],
+    };
+    // SAFETY: `info` has the size of the struct that this request fills.
+    let outcome = unsafe { libc::ioctl(dir.as_raw_fd(), BTRFS_IOC_FS_INFO, &raw mut info) };
+    match outcome {
+        0 => Some(info.fsid),
+        _ => {
+            let errno = last_errno();
+            tracing::debug!(%errno, "btrfs does not tell its identity");
+            None
         }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use super::Union;
 use super::index::Entry;
 use super::inode::{Directory, Inode};
+use super::options::{Index, Metacopy, Options, RedirectDir, Xino};
 use super::table::ObjectId;
 use crate::attr::{Attr, FileKind};
 use crate::dialect::origin::{self, Side, Stored};
@@ -22,6 +23,9 @@ use crate::layer::{Node, SetXattr, Storage, WritableNode};
 use crate::name::Name;
 use crate::policy::Target;
 use crate::stack::{Stack, Store};
+
+/// Of a filesystem that has none.
+const NO_UUID: [u8; 16] = [0; 16];
 
 /// The filesystems of the read-only branches, as handles name them.
 #[derive(Debug)]
@@ -35,8 +39,11 @@ pub(super) struct Filesystems {
 impl Filesystems {
     /// Those of `stack`. Two filesystems with one identity (a snapshot beside
     /// its original) could be taken for each other: their handles do not count.
-    pub fn of(stack: &Stack) -> Result<Filesystems> {
-        let mut met: HashMap<_, Option<(u64, Arc<dyn Storage>)>> = HashMap::new();
+    /// Nor do those of one without, unless the options already forbid to make
+    /// it anew between mounts. Source: `ovl_lower_uuid_ok` in
+    /// `fs/overlayfs/super.c`.
+    pub fn of(stack: &Stack, options: &Options) -> Result<Filesystems> {
+        let mut met: HashMap<_, Option<(Option<u64>, Arc<dyn Storage>)>> = HashMap::new();
         for branch in stack.branches() {
             let Store::ReadOnly(storage) = &branch.storage else {
                 continue;
@@ -45,7 +52,13 @@ impl Filesystems {
             let Some(handle) = root.handle()? else {
                 continue;
             };
-            let dev = root.attr()?.dev;
+            if handle.uuid == NO_UUID && !forbids_other_layers(options) {
+                continue;
+            }
+            let dev = match storage.has_unique_uuid() {
+                true => None,
+                false => Some(root.attr()?.dev),
+            };
             let slot = met.entry(handle.uuid);
             let known = slot.or_insert_with(|| Some((dev, Arc::clone(storage))));
             if known.as_ref().is_some_and(|(other, _)| *other != dev) {
@@ -99,6 +112,15 @@ impl Filesystems {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the lower layers must be the same at each mount: what is stored in
+/// the writable one refers to them. Source: `ovl_allow_offline_changes`.
+fn forbids_other_layers(options: &Options) -> bool {
+    options.index == Index::On
+        || options.metacopy == Metacopy::On
+        || options.redirect_dir == RedirectDir::On
+        || options.xino == Xino::On
 }
 
 /// What a copy-up does to the hard links of a lower file.
@@ -166,7 +188,8 @@ impl Union {
         if !target.dialect.takes_marks(attr.kind) {
             return Ok(None);
         }
-        let handle = self.filesystems.handle(lower)?;
+        // Stored also where it does not count now: with other options it may.
+        let handle = lower.handle()?;
         let value = handle.and_then(|handle| origin::to_value(&handle, Side::Lower));
         Ok(Some(value.unwrap_or_default()))
     }

@@ -1,22 +1,19 @@
 //! Known inodes by number, and how numbers are given.
 //!
-//! A number is made from where the object lies: the inode number within its
-//! filesystem, with the filesystem's index above it. So it is the same at
-//! every mount, hard links share it, and the numbers of one filesystem are
-//! shown as they are (as the kernel's overlayfs does). What does not fit, or
-//! would clash with the root, gets a private number.
+//! A number is made from where the object lies ([`Numbers`]), so it is the same
+//! at every mount, and hard links share it.
 //!
 //! Locks: the shards of the maps (rank 4, leaves). No guard outlives its
 //! expression, and nothing is dropped under one: an inode's drop comes here.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
 
 use super::inode::Inode;
-use super::options::{Options, Xino};
+use super::numbers::Numbers;
+use super::options::Options;
 use super::trail::Trails;
 use crate::attr::Attr;
 use crate::name::{Name, NameBuf};
@@ -24,17 +21,11 @@ use crate::name::{Name, NameBuf};
 /// The root's number: FUSE wants it so.
 pub(super) const ROOT: u64 = 1;
 
-/// Bits of an object's own inode number that fit into a union number.
-const INO_BITS: u32 = 48;
-/// Filesystem indexes that fit above them; the top bit marks private numbers.
-const MAX_FILESYSTEMS: u64 = 1 << 15;
-const PRIVATE: u64 = 1 << 63;
-
 /// An object of some branch: its filesystem and its inode number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ObjectId {
-    dev: u64,
-    ino: u64,
+    pub dev: u64,
+    pub ino: u64,
 }
 
 impl ObjectId {
@@ -58,12 +49,10 @@ struct Known {
 }
 
 /// Known inodes by number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     known: DashMap<u64, Known>,
-    /// Index of each filesystem that objects were seen on.
-    filesystems: DashMap<u64, u64>,
-    next_filesystem: AtomicU64,
+    numbers: Numbers,
     /// Numbers of objects that do not show their own: copies show the number
     /// of their origin for as long as the union lives, and what cannot be
     /// encoded shows a private one.
@@ -71,17 +60,17 @@ pub(super) struct Table {
     /// Numbers of the names of lower files with several hard links, and of
     /// directories that lie in several places.
     split: DashMap<(u64, NameBuf), u64>,
-    private: AtomicU64,
-    xino: Xino,
     trails: Trails,
 }
 
 impl Table {
-    pub fn new(options: &Options) -> Table {
+    pub fn new(numbers: Numbers, options: &Options) -> Table {
         Table {
-            xino: options.xino,
+            known: DashMap::new(),
+            numbers,
+            given: DashMap::new(),
+            split: DashMap::new(),
             trails: Trails::new(options.nfs_export),
-            ..Table::default()
         }
     }
 
@@ -94,13 +83,13 @@ impl Table {
         if let Some(number) = self.given(id) {
             return number;
         }
-        if let Some(number) = self.encode(id) {
+        if let Some(number) = self.numbers.encode(id) {
             return number;
         }
         *self
             .given
             .entry(id)
-            .or_insert_with(|| self.private_number())
+            .or_insert_with(|| self.numbers.make_up())
     }
 
     /// Whether an object shows a number that is not made from its own.
@@ -124,31 +113,8 @@ impl Table {
     /// The number that is made from where the object lies, whatever it was
     /// given; a private one if that cannot be.
     pub fn own_number(&self, id: ObjectId) -> u64 {
-        self.encode(id).unwrap_or_else(|| self.private_number())
-    }
-
-    fn encode(&self, id: ObjectId) -> Option<u64> {
-        let index = self.filesystem(id.dev);
-        let most = match self.xino {
-            Xino::Auto | Xino::On => MAX_FILESYSTEMS,
-            Xino::Off => 1,
-        };
-        let fits = id.ino > ROOT && id.ino >> INO_BITS == 0 && index < most;
-        fits.then_some(index << INO_BITS | id.ino)
-    }
-
-    /// The index of a filesystem, in the order in which they were first seen.
-    pub fn filesystem(&self, dev: u64) -> u64 {
-        if let Some(index) = self.filesystems.get(&dev).map(|index| *index) {
-            return index;
-        }
-        let next = || self.next_filesystem.fetch_add(1, Ordering::Relaxed);
-        *self.filesystems.entry(dev).or_insert_with(next)
-    }
-
-    /// A number that no object has by itself.
-    pub fn private_number(&self) -> u64 {
-        PRIVATE | self.private.fetch_add(1, Ordering::Relaxed)
+        let made_up = || self.numbers.make_up();
+        self.numbers.encode(id).unwrap_or_else(made_up)
     }
 
     /// From now on the object `id` shows `number`: it is a copy of what does.
@@ -161,7 +127,7 @@ impl Table {
         *self
             .split
             .entry((parent.number(), name.to_owned()))
-            .or_insert_with(|| self.private_number())
+            .or_insert_with(|| self.numbers.make_up())
     }
 
     /// Enters the number again if an inode that died meanwhile took it out.

@@ -36,6 +36,10 @@ impl Storage for OwnedStorage {
     fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
         self.inner.attr_of_handle(handle)
     }
+
+    fn has_unique_uuid(&self) -> bool {
+        self.inner.has_unique_uuid()
+    }
 }
 
 /// A branch that is written.
