@@ -351,10 +351,12 @@ fn require_marks(
     let can = storage.capabilities();
     let path = upper.path.clone();
     match dialect.namespace() {
-        _ if !can.trusted_xattr && !can.user_xattr => Err(SetupError::NoXattr { path }),
-        Namespace::Trusted if !can.trusted_xattr => Err(SetupError::NoTrustedXattr { path }),
-        Namespace::User if !can.user_xattr => Err(SetupError::NoUserXattr { path }),
-        Namespace::Trusted | Namespace::User => Ok(()),
+        // All marks are names.
+        None => Ok(()),
+        Some(_) if !can.trusted_xattr && !can.user_xattr => Err(SetupError::NoXattr { path }),
+        Some(Namespace::Trusted) if !can.trusted_xattr => Err(SetupError::NoTrustedXattr { path }),
+        Some(Namespace::User) if !can.user_xattr => Err(SetupError::NoUserXattr { path }),
+        Some(Namespace::Trusted | Namespace::User) => Ok(()),
     }
 }
 

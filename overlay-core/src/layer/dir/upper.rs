@@ -274,6 +274,19 @@ impl WritableStorage for DirUpper {
         }
     }
 
+    fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()> {
+        let (dir, node) = (self.root.sibling(dir)?, self.root.sibling(node)?);
+        let mode = RenameMode::NoReplace;
+        loop {
+            let to = self.root.branch().writer()?.fresh_name()?;
+            match dir.shift(name, &self.work, &to, mode, Some(node), None) {
+                // Left by an earlier process: the next number is free.
+                Err(error) if error.is(Errno::EXIST) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
         let (node, name) = self.staged(staged)?;
         self.discard_entry(node, &name, keep)
