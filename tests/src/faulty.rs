@@ -361,4 +361,8 @@ impl<S: Storages> Storages for FaultyStorages<S> {
     fn on_one_filesystem(&self) -> bool {
         self.inner.on_one_filesystem()
     }
+
+    fn keeps_numbers(&self) -> bool {
+        self.inner.keeps_numbers()
+    }
 }

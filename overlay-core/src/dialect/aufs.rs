@@ -7,6 +7,7 @@
 //! length of names), `fs/aufs/i_op_add.c` (`diropq`), `aufs(5)`.
 
 use crate::layer::{New, NewKind};
+use crate::name::Name;
 
 /// Longest name in bytes: what is removed is renamed to `.wh..wh.NAME.` and
 /// four digits first, which must be a name too (`AUFS_MAX_NAMELEN`).
@@ -18,6 +19,14 @@ pub const BASE: &[u8] = b".wh..wh.aufs";
 pub const PLINKS: &[u8] = b".wh..wh.plnk";
 /// The directory of objects that have no name, in the root of the branch.
 pub const ORPHANS: &[u8] = b".wh..wh.orph";
+
+/// The name of [`ORPHANS`].
+pub fn orphans() -> &'static Name {
+    match Name::new(ORPHANS) {
+        Ok(name) => name,
+        Err(_) => unreachable!("twelve bytes without a slash are a name"),
+    }
+}
 
 /// What a branch of AuFS is written like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +75,6 @@ mod tests {
     use crate::attr::FileKind;
     use crate::layer::mem::MemStorage;
     use crate::layer::{Node, SetXattr, WritableNode, WritableStorage};
-    use crate::name::Name;
     use std::sync::Arc;
 
     const AUFS: Dialect = Dialect::Aufs(Aufs {
