@@ -121,10 +121,11 @@ fn an_upper_layer_is_written_as_aufs_does() {
     }
     let options = "lowerdir=l,upperdir=u,layer_format=aufs";
     let mounted = scene.mount(["-o", options, "m"]);
-    assert_eq!(names(&mounted, "."), ["d", "gone", "kept"]);
+    assert_eq!(names(&mounted, "."), ["d", "file", "gone", "kept"]);
     fs::remove_file(mounted.at("gone")).unwrap();
     fs::write(mounted.at("kept"), "2").unwrap();
-    fs::remove_dir(mounted.at("d")).unwrap();
+    fs::rename(mounted.at("file"), mounted.at("moved")).unwrap();
+    fs::remove_dir_all(mounted.at("d")).unwrap();
     fs::create_dir(mounted.at("d")).unwrap();
     let refusal = fs::write(mounted.at(".wh.kept"), "").unwrap_err();
     assert_eq!(refusal.kind(), ErrorKind::PermissionDenied);
@@ -134,7 +135,8 @@ fn an_upper_layer_is_written_as_aufs_does() {
     assert_eq!(refusal.kind(), ErrorKind::InvalidFilename);
     let stat = rustix::fs::statvfs(mounted.at(".")).unwrap();
     assert_eq!(stat.f_namemax, 242);
-    assert_eq!(names(&mounted, "."), ["d", "kept", &longest]);
+    let shown = ["d", "kept", "moved", &longest];
+    assert_eq!(names(&mounted, "."), shown);
     drop(mounted);
     let stored = |dir: &str| {
         let entries = fs::read_dir(scene.at(dir)).unwrap();
@@ -144,15 +146,21 @@ fn an_upper_layer_is_written_as_aufs_does() {
         names.sort();
         names
     };
-    let own = [".wh..wh.aufs", ".wh..wh.orph", ".wh..wh.plnk", ".wh.gone"];
-    assert_eq!(stored("u"), [&own[..], &["d", "kept", &longest]].concat());
+    let own = [
+        ".wh..wh.aufs",
+        ".wh..wh.orph",
+        ".wh..wh.plnk",
+        ".wh.file",
+        ".wh.gone",
+    ];
+    assert_eq!(stored("u"), [&own[..], &shown].concat());
     assert_eq!(stored("u/d"), [".wh..wh..opq"]);
     let link = fs::metadata(scene.at("u/.wh.gone")).unwrap();
     let base = fs::metadata(scene.at("u/.wh..wh.aufs")).unwrap();
-    assert_eq!((link.ino(), link.nlink()), (base.ino(), 3));
+    assert_eq!((link.ino(), link.nlink()), (base.ino(), 4));
     assert!(!scene.at("u.work").exists());
     let mounted = scene.mount(["-o", options, "m"]);
-    assert_eq!(names(&mounted, "."), ["d", "kept", &longest]);
+    assert_eq!(names(&mounted, "."), shown);
 }
 
 #[test]

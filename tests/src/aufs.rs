@@ -10,7 +10,7 @@ use overlay_core::dialect::aufs::{Aufs, Diropq};
 use overlay_core::name::NameBuf;
 use overlay_core::spec::generate::Case;
 use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Object, Op, Stored};
-use overlay_core::{Dialect, Namespace, Stack, Store};
+use overlay_core::{Dialect, Stack, Store};
 
 use crate::subject::core::storages::Storages;
 
@@ -186,15 +186,16 @@ impl<S: Storages> Branches<S> {
         }
     }
 
-    /// The same branches, all read-only, read as layers of container tools.
-    pub fn as_containers(&self) -> Stack {
-        let dialect = Dialect::Containers(Namespace::Trusted);
-        let inner = self.inner.stack();
-        let branches = inner.branches().iter();
-        branches.fold(Stack::new(), |stack, branch| match &branch.storage {
-            Store::ReadOnly(storage) => stack.lower_as(Arc::clone(storage), dialect),
-            Store::Writable(storage) => stack.upper_as(Arc::clone(storage), dialect),
-        })
+    /// The same branches, read by another dialect.
+    pub fn read_as(&self, dialect: Dialect) -> Branches<S>
+    where
+        S: Clone,
+    {
+        Branches {
+            inner: self.inner.clone(),
+            dialect,
+            asked: Asked::Anything,
+        }
     }
 }
 

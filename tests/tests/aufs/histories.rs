@@ -1,13 +1,14 @@
-//! A writable branch of AuFS on branches of AuFS.
+//! Generated histories, crashes and faults, held to the model.
 
-#![allow(clippy::unwrap_used, reason = "tests may panic")]
+use std::sync::Arc;
 
-use overlay_core::dialect::aufs::{Aufs, Diropq, WhiteoutFiles};
-use overlay_core::spec::Rules;
+use crate::OTHERWISE;
 use overlay_core::spec::generate::{Case, cases};
-use overlay_core::{Dialect, Errno};
+use overlay_core::spec::{Dir, Model, Op, Rules, Stored};
+use overlay_core::{Dialect, Errno, Namespace};
+use overlay_tests::Subject;
 use overlay_tests::aufs::{AUFS, Asked, Branches, decode, encode, fitting};
-use overlay_tests::check::{Depth, check};
+use overlay_tests::check::{Depth, check, same};
 use overlay_tests::faulty::Scope;
 use overlay_tests::runner::{case_count, root, run, skip};
 use overlay_tests::subject::core::Core;
@@ -17,16 +18,10 @@ use proptest::strategy::Strategy;
 
 const LENGTH: usize = 25;
 
-/// AuFS with everything unlike its defaults.
-const OTHERWISE: Dialect = Dialect::Aufs(Aufs {
-    opaque: Diropq::Always,
-    whiteouts: WhiteoutFiles::Separate,
-});
-
 fn agrees<S: Storages + 'static>(
     case: &Case,
     dialect: Dialect,
-    make: impl FnOnce(&[overlay_core::spec::Dir<overlay_core::spec::Stored>], bool) -> S,
+    make: impl FnOnce(&[Dir<Stored>], bool) -> S,
 ) -> Result<(), String> {
     let storages = Branches::new(&case.layers, case.writable, dialect, Asked::Finished, make);
     let mut core = Core::new(Box::new(storages), case.writable, case.config);
@@ -84,4 +79,44 @@ fn a_change_that_fails_in_a_branch_of_aufs_leaves_before_or_after() {
         cases(1..=3, 6).prop_map(fitting),
         |case| fault_in(case, On::Memory, Kind::Aufs, Scope::Changes, Errno::NOSPC).map(drop),
     );
+}
+
+#[test]
+fn a_look_that_fails_in_a_branch_of_aufs_leaves_union_and_storage_in_agreement() {
+    run(case_count(500), cases(1..=3, 6).prop_map(fitting), |case| {
+        fault_in(case, On::Memory, Kind::Aufs, Scope::All, Errno::IO).map(drop)
+    });
+}
+
+#[test]
+fn a_crash_in_a_branch_of_aufs_on_directories_leaves_before_or_after() {
+    if skip(root()) {
+        return;
+    }
+    run(case_count(60), cases(1..=3, 6).prop_map(fitting), |case| {
+        crash_in(case, On::Directories, Kind::Aufs).map(drop)
+    });
+}
+
+/// In a branch that was written, and as container tools read it.
+#[test]
+fn a_branch_of_aufs_is_a_layer_of_containers() {
+    let containers = Dialect::Containers(Namespace::Trusted);
+    let histories = cases(2..=4, LENGTH).prop_map(fitting);
+    run(case_count(200), histories, |case| {
+        let (layers, writable) = (&case.layers, case.writable);
+        let make = |layers: &[Dir<Stored>], writable| Arc::new(InMemory::new(layers, writable));
+        let branches = Branches::new(layers, writable, AUFS, Asked::Finished, make);
+        let read = branches.read_as(containers);
+        let mut core = Core::new(Box::new(branches), writable, case.config);
+        let mut model = Model::new(layers, writable, Rules::Union, case.config);
+        for op in &case.ops {
+            core.apply(op);
+            model.apply(op);
+        }
+        drop(core);
+        model.apply(&Op::Remount);
+        let shown = Core::new(Box::new(read), writable, case.config).look()?;
+        same("container tools see something else", &model.look(), &shown)
+    });
 }
