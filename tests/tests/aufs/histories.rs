@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::OTHERWISE;
-use overlay_core::spec::generate::{Case, cases};
-use overlay_core::spec::{Dir, Model, Op, Rules, Stored};
+use overlay_core::spec::generate::{Case, cases, cases_of_renames, cases_of_travels};
+use overlay_core::spec::{Config, Dir, Model, Op, Rules, Stored};
 use overlay_core::{Dialect, Errno, Namespace};
 use overlay_tests::Subject;
 use overlay_tests::aufs::{AUFS, Asked, Branches, decode, encode, fitting};
@@ -45,6 +45,22 @@ fn histories_on_branches_of_aufs_agree_with_the_model() {
     for dialect in [AUFS, OTHERWISE] {
         let histories = cases(1..=5, LENGTH).prop_map(fitting);
         run(case_count(400), histories, |case| {
+            agrees(case, dialect, InMemory::new)
+        });
+    }
+}
+
+/// What is written becomes a lower branch now and then.
+#[test]
+fn histories_on_branches_of_aufs_that_rotate_agree_with_the_model() {
+    let config = Config::default();
+    for dialect in [AUFS, OTHERWISE] {
+        let travels = cases_of_travels(1..=4, LENGTH, config, 1).prop_map(fitting);
+        run(case_count(200), travels, |case| {
+            agrees(case, dialect, InMemory::new)
+        });
+        let renames = cases_of_renames(3, LENGTH, config).prop_map(fitting);
+        run(case_count(200), renames, |case| {
             agrees(case, dialect, InMemory::new)
         });
     }
@@ -118,5 +134,16 @@ fn a_branch_of_aufs_is_a_layer_of_containers() {
         model.apply(&Op::Remount);
         let shown = Core::new(Box::new(read), writable, case.config).look()?;
         same("container tools see something else", &model.look(), &shown)
+    });
+}
+
+#[test]
+fn a_crash_or_a_failure_in_renames_of_aufs_leaves_before_or_after() {
+    let config = Config::default();
+    let renames = cases_of_renames(3, 6, config).prop_map(fitting);
+    run(case_count(600), renames, |case| {
+        let scope = Scope::Changes;
+        crash_in(case, On::Memory, Kind::Aufs)?;
+        fault_in(case, On::Memory, Kind::Aufs, scope, Errno::NOSPC).map(drop)
     });
 }
