@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::attr::{Attr, FileKind};
 use crate::error::Result;
-use crate::layer::{Capabilities, New, Node};
+use crate::layer::{Capabilities, New, NewKind, Node};
 use crate::name::{NAME_MAX, Name};
 
 pub mod aufs;
@@ -134,13 +134,13 @@ impl Dialect {
     }
 
     /// Whether an object with these attributes is a whiteout by itself.
-    pub fn is_whiteout(self, attr: &Attr) -> bool {
+    fn is_whiteout(self, attr: &Attr) -> bool {
         self.namespace().is_some() && overlay::is_whiteout(attr)
     }
 
-    /// Whether a device of this number would be a whiteout.
-    pub fn device_hides(self, rdev: u64) -> bool {
-        self.namespace().is_some() && rdev == 0
+    /// Whether a new object of this kind would be a whiteout.
+    pub fn makes_whiteout(self, kind: NewKind<'_>) -> bool {
+        self.namespace().is_some() && kind == NewKind::CharDevice(0)
     }
 
     /// Whether an object of these attributes would be a whiteout if it

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::attr::FileKind;
     use crate::layer::mem::MemStorage;
-    use crate::layer::{Node, SetXattr, WritableNode, WritableStorage};
+    use crate::layer::{SetXattr, WritableNode, WritableStorage};
     use std::sync::Arc;
 
     const AUFS: Dialect = Dialect::Aufs(Aufs {

@@ -105,10 +105,7 @@ impl Union {
         asked: &Asked<'_>,
     ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
         let own = self.target.as_ref().map(|target| target.dialect);
-        let would_hide = match asked.kind {
-            NewKind::CharDevice(rdev) => own.unwrap_or_default().device_hides(rdev),
-            _ => false,
-        };
+        let would_hide = own.unwrap_or_default().makes_whiteout(asked.kind);
         // Nothing is copied up for an object that cannot be.
         if (would_hide || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
