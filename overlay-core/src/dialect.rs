@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use crate::attr::{Attr, FileKind};
 use crate::error::Result;
-use crate::layer::{New, Node};
-use crate::name::Name;
+use crate::layer::{Capabilities, New, NewKind, Node};
+use crate::name::{NAME_MAX, Name};
 
+pub mod aufs;
 mod containers;
 mod entry;
 mod marks;
@@ -19,6 +20,7 @@ pub mod origin;
 pub mod overlay;
 mod redirect;
 
+pub use aufs::Aufs;
 pub use entry::Says;
 pub use marks::{Marks, is_metacopy_value};
 pub use names::Meaning;
@@ -35,6 +37,8 @@ pub enum Dialect {
     /// of OverlayFS with attributes in this namespace count too. What is
     /// written are OverlayFS' marks.
     Containers(Namespace),
+    /// AuFS: names alone, read as those of containers, and written so.
+    Aufs(Aufs),
 }
 
 impl Default for Dialect {
@@ -63,6 +67,17 @@ pub enum WhiteoutForm {
     /// An empty regular file with a mark, in a directory that
     /// [`Opacity::HoldsFileWhiteouts`] on a branch whose root says the same.
     MarkedFile,
+    /// Another entry, whose name [`Dialect::hider_of`] tells.
+    Entry,
+}
+
+/// What makes a directory opaque.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpaqueForm {
+    /// This attribute with this value.
+    Attribute(&'static [u8], &'static [u8]),
+    /// An entry of this name in it.
+    Entry(&'static Name),
 }
 
 /// All that a directory says about the branches below it.
@@ -86,10 +101,26 @@ impl From<Opacity> for DirectoryMarks {
 
 impl Dialect {
     /// The namespace of the attributes that are written, and read as
-    /// OverlayFS' own.
-    pub fn namespace(self) -> Namespace {
+    /// OverlayFS' own; `None` where no attribute is a mark.
+    pub fn namespace(self) -> Option<Namespace> {
         match self {
-            Dialect::Overlay(namespace) | Dialect::Containers(namespace) => namespace,
+            Dialect::Overlay(namespace) | Dialect::Containers(namespace) => Some(namespace),
+            Dialect::Aufs(_) => None,
+        }
+    }
+
+    /// The namespace that marks are named in by who writes them. Nobody does
+    /// where [`Dialect::takes_marks`] says no; what has the name means nothing
+    /// there.
+    fn naming(self) -> Namespace {
+        self.namespace().unwrap_or(Namespace::Trusted)
+    }
+
+    /// The length of the longest name in bytes.
+    pub fn name_max(self) -> usize {
+        match self {
+            Dialect::Overlay(_) | Dialect::Containers(_) => NAME_MAX,
+            Dialect::Aufs(_) => aufs::NAME_MAX,
         }
     }
 
@@ -98,24 +129,33 @@ impl Dialect {
         match self {
             Dialect::Overlay(namespace) => namespace.prefixes(),
             Dialect::Containers(_) => &containers::PREFIXES,
+            Dialect::Aufs(_) => &[],
         }
     }
 
     /// Whether an object with these attributes is a whiteout by itself.
     fn is_whiteout(self, attr: &Attr) -> bool {
-        overlay::is_whiteout(attr)
+        self.namespace().is_some() && overlay::is_whiteout(attr)
+    }
+
+    /// Whether a new object of this kind would be a whiteout.
+    pub fn makes_whiteout(self, kind: NewKind<'_>) -> bool {
+        self.namespace().is_some() && kind == NewKind::CharDevice(0)
     }
 
     /// Whether an object of these attributes would be a whiteout if it
     /// carried the mark; only asked in a directory that
     /// [`Opacity::HoldsFileWhiteouts`].
     pub fn may_be_file_whiteout(self, attr: &Attr) -> bool {
-        overlay::may_be_file_whiteout(attr)
+        self.namespace().is_some() && overlay::may_be_file_whiteout(attr)
     }
 
     /// Whether this regular file carries the mark of a whiteout.
     fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
-        self.namespace().is_file_whiteout(node)
+        match self.namespace() {
+            Some(namespace) => namespace.is_file_whiteout(node),
+            None => Ok(false),
+        }
     }
 
     /// Whether an object hides its name; `file_whiteouts` says whether its
@@ -151,12 +191,16 @@ impl Dialect {
         match self {
             Dialect::Overlay(namespace) => namespace.opacity(node),
             Dialect::Containers(namespace) => containers::opacity(namespace, node, |_| true),
+            Dialect::Aufs(_) => names::opacity(node),
         }
     }
 
     /// What the directory `node` says about the branches below, and where. Asks
     /// for the names of its attributes first: most directories have none.
     pub fn directory_marks(self, node: &dyn Node) -> Result<DirectoryMarks> {
+        if self.namespace().is_none() {
+            return self.opacity(node).map(DirectoryMarks::from);
+        }
         let names = node.xattr_names()?;
         let has = |mark: &[u8]| names.iter().any(|name| name == mark);
         let opacity = match self {
@@ -165,6 +209,7 @@ impl Dialect {
             }
             Dialect::Overlay(_) => Opacity::Transparent,
             Dialect::Containers(namespace) => containers::opacity(namespace, node, has)?,
+            Dialect::Aufs(_) => names::opacity(node)?,
         };
         match opacity {
             Opacity::Transparent | Opacity::HoldsFileWhiteouts if has(self.redirect_mark()) => {
@@ -182,94 +227,133 @@ impl Dialect {
     pub fn root_opacity(self, root: &dyn Node) -> Result<Opacity> {
         Ok(match (self, self.opacity(root)?) {
             (Dialect::Overlay(_), Opacity::Opaque) => Opacity::Transparent,
-            (Dialect::Overlay(_) | Dialect::Containers(_), opacity) => opacity,
+            (Dialect::Overlay(_) | Dialect::Containers(_) | Dialect::Aufs(_), opacity) => opacity,
         })
     }
 
     /// Where a renamed directory says that its lower part lies.
     pub fn redirect(self, node: &dyn Node) -> Result<Option<Redirect>> {
-        self.namespace().redirect(node)
+        match self.namespace() {
+            Some(namespace) => namespace.redirect(node),
+            None => Ok(None),
+        }
     }
 
     /// The name of the attribute that holds a redirect.
     pub fn redirect_mark(self) -> &'static [u8] {
-        self.namespace().redirect_mark()
+        self.naming().redirect_mark()
     }
 
     /// Whether a file's data lies on a branch below (`metacopy`).
     pub fn lacks_data(self, node: &dyn Node, attr: &Attr) -> Result<bool> {
-        self.namespace().lacks_data(node, attr)
+        match self.namespace() {
+            Some(namespace) => namespace.lacks_data(node, attr),
+            None => Ok(false),
+        }
     }
 
     /// The attribute that says that a file's data lies below: name and value.
     pub fn metacopy_mark(self) -> (&'static [u8], &'static [u8]) {
-        self.namespace().metacopy_mark()
+        self.naming().metacopy_mark()
     }
 
     /// What a copy says of the object that it is a copy of; `None` where it
     /// says nothing.
     pub fn origin(self, node: &dyn Node) -> Result<Option<origin::Stored>> {
-        self.namespace().origin(node)
+        match self.namespace() {
+            Some(namespace) => namespace.origin(node),
+            None => Ok(None),
+        }
     }
 
     /// The name of the attribute that holds the origin.
     pub fn origin_mark(self) -> &'static [u8] {
-        self.namespace().origin_mark()
+        self.naming().origin_mark()
     }
 
-    /// Whether an object of this kind can have marks: `user.*` belongs to files
-    /// and directories alone (`xattr(7)`).
+    /// Whether an object of this kind can have marks that are attributes:
+    /// `user.*` belongs to files and directories alone (`xattr(7)`).
     pub fn takes_marks(self, kind: FileKind) -> bool {
         match self.namespace() {
-            Namespace::Trusted => true,
-            Namespace::User => matches!(kind, FileKind::Regular | FileKind::Directory),
+            Some(Namespace::Trusted) => true,
+            Some(Namespace::User) => matches!(kind, FileKind::Regular | FileKind::Directory),
+            None => false,
         }
     }
 
     /// Whether a directory may hold copies that have an origin.
     pub fn is_impure(self, node: &dyn Node) -> Result<bool> {
-        self.namespace().is_impure(node)
+        match self.namespace() {
+            Some(namespace) => namespace.is_impure(node),
+            None => Ok(false),
+        }
     }
 
     /// The attribute of a directory that may hold copies that have an origin:
     /// name and value.
     pub fn impure_mark(self) -> (&'static [u8], &'static [u8]) {
-        self.namespace().impure_mark()
+        self.naming().impure_mark()
     }
 
     /// The stored link count of an indexed object.
     pub fn link_count(self, node: &dyn Node) -> Result<Option<origin::LinkCount>> {
-        self.namespace().link_count(node)
+        match self.namespace() {
+            Some(namespace) => namespace.link_count(node),
+            None => Ok(None),
+        }
     }
 
     /// The name of the attribute that holds the link count.
     pub fn link_count_mark(self) -> &'static [u8] {
-        self.namespace().link_count_mark()
+        self.naming().link_count_mark()
     }
 
     /// The name of the attribute by which the index, and the entry of a
     /// directory in it, point to the upper layer.
     pub fn upper_mark(self) -> &'static [u8] {
-        self.namespace().upper_mark()
+        self.naming().upper_mark()
     }
 
     /// The attribute that makes a directory opaque: name and value.
     pub fn opaque_mark(self) -> (&'static [u8], &'static [u8]) {
-        self.namespace().opaque_mark()
+        self.naming().opaque_mark()
     }
 
     /// The object that hides a name.
     pub fn whiteout(self, form: WhiteoutForm) -> New<'static> {
         match form {
             WhiteoutForm::Device => overlay::whiteout(),
-            WhiteoutForm::MarkedFile => self.namespace().file_whiteout(),
+            WhiteoutForm::MarkedFile => self.naming().file_whiteout(),
+            WhiteoutForm::Entry => aufs::whiteout(),
+        }
+    }
+
+    /// What hides a name on a branch whose filesystem can do these things.
+    pub fn whiteout_form(self, can: Capabilities) -> WhiteoutForm {
+        match self {
+            Dialect::Overlay(_) | Dialect::Containers(_) if can.whiteout_device => {
+                WhiteoutForm::Device
+            }
+            Dialect::Overlay(_) | Dialect::Containers(_) => WhiteoutForm::MarkedFile,
+            Dialect::Aufs(_) => WhiteoutForm::Entry,
+        }
+    }
+
+    /// What makes a directory opaque, as it is written.
+    pub fn opaque_form(self) -> OpaqueForm {
+        match self {
+            Dialect::Overlay(namespace) | Dialect::Containers(namespace) => {
+                let (name, value) = namespace.opaque_mark();
+                OpaqueForm::Attribute(name, value)
+            }
+            Dialect::Aufs(_) => OpaqueForm::Entry(names::opaque()),
         }
     }
 
     /// The attribute of a directory that [`Opacity::HoldsFileWhiteouts`]: name
     /// and value.
     pub fn file_whiteouts_mark(self) -> (&'static [u8], &'static [u8]) {
-        self.namespace().file_whiteouts_mark()
+        self.naming().file_whiteouts_mark()
     }
 
     /// The name under which the attribute `shown` of the union is stored.

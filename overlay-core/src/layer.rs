@@ -332,6 +332,10 @@ pub trait WritableStorage: Debug + Send + Sync {
         displaced: Option<&dyn WritableNode>,
     ) -> Result<Option<Arc<dyn WritableNode>>>;
 
+    /// Moves the entry `name` of `dir`, which is `node`, to the work area in
+    /// one step: it is a staged object from then on. Use [`Staged::withdraw`].
+    fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()>;
+
     /// Removes a staged object, with all that is in it. With
     /// [`Discard::Keep`] the node keeps working on the nameless object.
     fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()>;
@@ -439,6 +443,21 @@ impl Staged {
         let node = Arc::clone(self.node());
         self.node = Some(Arc::clone(there));
         Ok((node, self))
+    }
+
+    /// Takes `node`, which is `name` in `dir`, out of the tree with all that is
+    /// in it, in one step: to be put back by [`Staged::publish`], or given up.
+    pub fn withdraw(
+        storage: &Arc<dyn WritableStorage>,
+        dir: &dyn WritableNode,
+        name: &Name,
+        node: &Arc<dyn WritableNode>,
+    ) -> Result<Staged> {
+        storage.withdraw(dir, name, &**node)?;
+        Ok(Staged {
+            storage: Arc::clone(storage),
+            node: Some(Arc::clone(node)),
+        })
     }
 
     /// Gives up the place but keeps the object: a nameless file, as an

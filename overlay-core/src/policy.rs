@@ -18,7 +18,7 @@ pub(crate) struct Target {
     pub storage: Arc<dyn WritableStorage>,
     /// How marks are encoded there.
     pub dialect: Dialect,
-    /// What its filesystem lets a whiteout be.
+    /// What a whiteout is there: the dialect and the filesystem have a say.
     pub whiteouts: WhiteoutForm,
 }
 
@@ -41,10 +41,7 @@ pub(crate) fn target(stack: &Stack) -> Result<Option<Target>> {
                 target = Some(Target {
                     storage: Arc::clone(storage),
                     dialect: branch.dialect,
-                    whiteouts: match storage.capabilities().whiteout_device {
-                        true => WhiteoutForm::Device,
-                        false => WhiteoutForm::MarkedFile,
-                    },
+                    whiteouts: branch.dialect.whiteout_form(storage.capabilities()),
                 });
             }
             Store::Writable(_) => {

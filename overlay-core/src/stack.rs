@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::attr::FileKind;
 use crate::dialect::Dialect;
 use crate::layer::{Storage, WritableStorage};
 
@@ -94,6 +95,15 @@ impl Stack {
     /// The branch of this name.
     pub fn branch(&self, id: BranchId) -> Option<&Branch> {
         self.branches.iter().find(|branch| branch.id == id)
+    }
+
+    /// Whether redirects and the like can be noted on the writable branch, if
+    /// there is one.
+    pub fn takes_marks(&self) -> bool {
+        self.branches.iter().all(|branch| match branch.storage {
+            Store::ReadOnly(_) => true,
+            Store::Writable(_) => branch.dialect.takes_marks(FileKind::Directory),
+        })
     }
 
     /// How marks are encoded on a branch.

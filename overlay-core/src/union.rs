@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::layer::{Node, WritableNode};
 use crate::policy::{self, Target};
 use crate::stack::{BranchId, Stack, Store};
+use beside::Base;
 use inode::{Body, Directory, LowerDir};
 use numbers::Numbers;
 use origin::{Filesystems, Impure};
@@ -25,6 +26,7 @@ use table::{ObjectId, ROOT, Table};
 
 mod acl;
 mod attr;
+mod beside;
 mod claim;
 mod copy_data;
 mod copy_up;
@@ -85,6 +87,8 @@ pub struct Union {
     target: Option<Target>,
     /// Whether the writable branch may hold whiteouts that are regular files.
     writable_file_whiteouts: AtomicBool,
+    /// What AuFS keeps in the root of the writable branch.
+    base: Base,
     /// Branches that may, by their root's mark.
     file_whiteout_branches: Vec<BranchId>,
     table: Arc<Table>,
@@ -106,7 +110,7 @@ impl Union {
     /// Puts `stack` together, and clears what a crash left in the work area.
     ///
     /// Errors: `EINVAL` for a stack without branches, `EOPNOTSUPP` for a
-    /// writable branch that is not on top.
+    /// writable branch that is not on top, or has no marks for what is asked.
     ///
     /// ```
     /// use overlay_core::{Caller, MemStorage, Name, Owner, Stack, Union};
@@ -128,6 +132,9 @@ impl Union {
     /// As [`Union::new`], behaving as `options` say.
     pub fn with_options(stack: Stack, options: Options) -> Result<Arc<Union>> {
         let target = policy::target(&stack)?;
+        if let Some(target) = &target {
+            options.check(target.whiteouts)?;
+        }
         let numbers = Numbers::of(&stack, options.xino)?;
         let table = Arc::new(Table::new(numbers, &options));
         let mut writable: Option<Arc<dyn WritableNode>> = None;
@@ -184,6 +191,7 @@ impl Union {
             stack,
             target,
             writable_file_whiteouts: AtomicBool::new(writable_file_whiteouts),
+            base: Base::default(),
             file_whiteout_branches,
             table,
             root,
@@ -210,6 +218,7 @@ impl Union {
             return Ok(());
         }
         target.storage.clear_work()?;
+        self.prepare_base(target)?;
         match self.options.durability {
             Durability::Volatile => target.storage.mark_volatile()?,
             Durability::Auto | Durability::Strict | Durability::Unmarked => {}

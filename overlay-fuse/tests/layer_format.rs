@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 mod common;
@@ -105,6 +105,83 @@ fn the_format_that_is_asked_for_counts() {
 #[test]
 fn a_format_that_there_is_not_is_refused() {
     let scene = Scene::new();
-    let said = refused(&scene.run(["-o", "layer_format=aufs", "l", "m"]));
-    assert!(said.contains("write auto, overlay or containers"), "{said}");
+    let said = refused(&scene.run(["-o", "layer_format=unionfs", "l", "m"]));
+    let words = "write auto, overlay, containers or aufs";
+    assert!(said.contains(words), "{said}");
+}
+
+#[test]
+fn an_upper_layer_is_written_as_aufs_does() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for (path, content) in [("l/.wh.old", ""), ("l/gone", "1"), ("l/kept", "1")] {
+        fs::write(scene.at(path), content).unwrap();
+    }
+    let options = "lowerdir=l,upperdir=u,layer_format=aufs";
+    let mounted = scene.mount(["-o", options, "m"]);
+    assert_eq!(names(&mounted, "."), ["d", "file", "gone", "kept"]);
+    fs::remove_file(mounted.at("gone")).unwrap();
+    fs::write(mounted.at("kept"), "2").unwrap();
+    fs::rename(mounted.at("file"), mounted.at("moved")).unwrap();
+    fs::remove_dir_all(mounted.at("d")).unwrap();
+    fs::create_dir(mounted.at("d")).unwrap();
+    let refusal = fs::write(mounted.at(".wh.kept"), "").unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::PermissionDenied);
+    let (longest, longer) = ("n".repeat(242), "n".repeat(243));
+    fs::write(mounted.at(&longest), "").unwrap();
+    let refusal = fs::write(mounted.at(&longer), "").unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::InvalidFilename);
+    let stat = rustix::fs::statvfs(mounted.at(".")).unwrap();
+    assert_eq!(stat.f_namemax, 242);
+    let shown = ["d", "kept", "moved", &longest];
+    assert_eq!(names(&mounted, "."), shown);
+    drop(mounted);
+    let stored = |dir: &str| {
+        let entries = fs::read_dir(scene.at(dir)).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let own = [
+        ".wh..wh.aufs",
+        ".wh..wh.orph",
+        ".wh..wh.plnk",
+        ".wh.file",
+        ".wh.gone",
+    ];
+    assert_eq!(stored("u"), [&own[..], &shown].concat());
+    assert_eq!(stored("u/d"), [".wh..wh..opq"]);
+    let link = fs::metadata(scene.at("u/.wh.gone")).unwrap();
+    let base = fs::metadata(scene.at("u/.wh..wh.aufs")).unwrap();
+    assert_eq!((link.ino(), link.nlink()), (base.ino(), 4));
+    assert!(!scene.at("u.work").exists());
+    let mounted = scene.mount(["-o", options, "m"]);
+    assert_eq!(names(&mounted, "."), shown);
+}
+
+#[test]
+fn what_aufs_has_no_marks_for_is_refused_by_name() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for option in [
+        "redirect_dir=on",
+        "metacopy=on",
+        "index=on",
+        "nfs_export=on",
+    ] {
+        let options = format!("lowerdir=l,upperdir=u,layer_format=aufs,{option}");
+        let said = refused(&scene.run(["-o", &options, "m"]));
+        assert!(
+            said.contains(option) && said.contains("leave it out"),
+            "{said}"
+        );
+    }
+    // Nothing of it stays.
+    assert_eq!(fs::read_dir(scene.at("u")).unwrap().count(), 0);
 }

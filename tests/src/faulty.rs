@@ -252,6 +252,14 @@ impl WritableStorage for Faulty {
         Ok(out.map(|node| FaultyNode::wrap(node, &self.faults)))
     }
 
+    fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()> {
+        self.faults.change("withdraw")?;
+        self.inner
+            .withdraw(node::below(dir), name, node::below(node))?;
+        self.faults.count_staged(1);
+        Ok(())
+    }
+
     fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
         self.faults.change("discard")?;
         self.inner.discard(node::below(staged), keep)?;
@@ -352,5 +360,9 @@ impl<S: Storages> Storages for FaultyStorages<S> {
 
     fn on_one_filesystem(&self) -> bool {
         self.inner.on_one_filesystem()
+    }
+
+    fn keeps_numbers(&self) -> bool {
+        self.inner.keeps_numbers()
     }
 }

@@ -40,6 +40,18 @@ pub struct Form {
     pub namespace: Namespace,
     /// The directories that merge with nothing below them.
     pub alone: BTreeSet<Id>,
+    /// What is there beside marks.
+    pub hints: Hints,
+}
+
+/// Whether a layer has the hints that a kernel leaves for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hints {
+    /// It has.
+    #[default]
+    Left,
+    /// It was written by somebody else.
+    None,
 }
 
 /// The marks of a directory.
@@ -94,6 +106,10 @@ fn written(stored: &Stored) -> Option<(Leaf, Marks)> {
 ///   is listed.
 fn hints(dir: &Dir<Stored>, form: &Form) -> Marks {
     let mut hints = Marks::new();
+    match form.hints {
+        Hints::Left => {}
+        Hints::None => return hints,
+    }
     let is_alone = dir.parts.iter().all(|id| form.alone.contains(id));
     if is_alone && dir.entries.values().any(|entry| *entry == Stored::Whiteout) {
         hints.push(("origin", Vec::new()));

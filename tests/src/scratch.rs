@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use tempfile::TempDir;
 
 use crate::load::Layer;
-use crate::materialize::Form;
+use crate::materialize::{Form, Hints};
 use crate::{index, load, materialize, sys};
 
 /// Layers on disk, a work directory and a mount point; removed when dropped.
@@ -21,6 +21,7 @@ pub struct Scratch {
     dir: TempDir,
     layers: usize,
     namespace: Namespace,
+    hints: Hints,
 }
 
 impl Scratch {
@@ -32,16 +33,21 @@ impl Scratch {
 
     /// The same as a mount with these options wants it.
     pub fn with(layers: &[Dir<Stored>], config: Config) -> Scratch {
-        Scratch::place(layers, config, false)
+        Scratch::place(layers, config, false, Hints::Left)
+    }
+
+    /// The same for layers that no overlayfs has written.
+    pub fn foreign(layers: &[Dir<Stored>]) -> Scratch {
+        Scratch::place(layers, Config::default(), false, Hints::None)
     }
 
     /// The same with every other layer on a filesystem of its own, beginning
     /// with the one below the top.
     pub fn spread(layers: &[Dir<Stored>], config: Config) -> Scratch {
-        Scratch::place(layers, config, true)
+        Scratch::place(layers, config, true, Hints::Left)
     }
 
-    fn place(layers: &[Dir<Stored>], config: Config, spread: bool) -> Scratch {
+    fn place(layers: &[Dir<Stored>], config: Config, spread: bool, hints: Hints) -> Scratch {
         let namespace = config.namespace;
         let mut builder = tempfile::Builder::new();
         builder.prefix("ufs-test-");
@@ -55,9 +61,11 @@ impl Scratch {
             dir,
             layers: layers.len(),
             namespace,
+            hints,
         };
         let mut form = Form {
             namespace,
+            hints,
             ..Form::default()
         };
         find_alone(&view_over(layers, config.data_only), &mut form.alone);
@@ -90,6 +98,7 @@ impl Scratch {
         let top = materialize::empty(below);
         let form = Form {
             namespace: self.namespace,
+            hints: self.hints,
             ..Form::default()
         };
         materialize::on_disk(&self.layer(0), &top, &form);

@@ -20,6 +20,7 @@ use overlay_core::spec::{
 use overlay_core::union::{Flow, Inode};
 use overlay_core::{Dialect, Namespace, Union};
 
+use crate::aufs::{AUFS, Asked, Branches};
 use crate::check::same;
 use crate::containers::Encoded;
 use crate::faulty::{Faults, FaultyStorages, Lacks, Plan, Scope};
@@ -61,12 +62,14 @@ pub enum Kind {
     AtomicWithout(Lacks),
     /// All layers have the marks of container tools.
     Containers,
+    /// All layers are branches of AuFS.
+    Aufs,
 }
 
 impl Kind {
     fn lacks(self) -> Lacks {
         match self {
-            Kind::Usual | Kind::Containers => Lacks::Nothing,
+            Kind::Usual | Kind::Containers | Kind::Aufs => Lacks::Nothing,
             Kind::Without(lacks) | Kind::AtomicWithout(lacks) => lacks,
         }
     }
@@ -85,7 +88,7 @@ pub fn crash_in(case: &Case, on: On, kind: Kind) -> Result<u64, String> {
     };
     let steps = trial.count_steps(Scope::Changes)?;
     for step in 1..=steps {
-        let mut run = trial.start(Scope::Changes)?;
+        let mut run = trial.start(Scope::Changes, Asked::Anything)?;
         run.faults.arm(Plan::CutAt(step));
         run.core.apply(trial.op);
         let failed = run.faults.failed().unwrap_or("nothing");
@@ -129,7 +132,7 @@ pub fn fault_in(
     };
     let steps = trial.count_steps(scope)?;
     for step in 1..=steps {
-        let mut run = trial.start(scope)?;
+        let mut run = trial.start(scope, Asked::Finished)?;
         let known = run.know_everything();
         run.faults.arm(Plan::FaultAt(step, errno));
         let found = run.core.apply(trial.op);
@@ -230,7 +233,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The history is done, nothing goes wrong yet.
-    fn start(&self, scope: Scope) -> Result<Run, String> {
+    fn start(&self, scope: Scope, asked: Asked) -> Result<Run, String> {
         let faults = Faults::on(self.kind.lacks(), scope);
         let (layers, writable) = (&self.case.layers, self.case.writable);
         let config = self.case.config;
@@ -241,6 +244,14 @@ impl<'a> Trial<'a> {
             ),
             (On::Directories, Kind::Containers) => failing(
                 Encoded::new(layers, writable, CONTAINERS, OnDirectories::new),
+                &faults,
+            ),
+            (On::Memory, Kind::Aufs) => failing(
+                Branches::new(layers, writable, AUFS, asked, InMemory::new),
+                &faults,
+            ),
+            (On::Directories, Kind::Aufs) => failing(
+                Branches::new(layers, writable, AUFS, asked, OnDirectories::foreign),
                 &faults,
             ),
             (On::Memory, _) => failing(InMemory::with(layers, writable, config), &faults),
@@ -259,7 +270,7 @@ impl<'a> Trial<'a> {
     }
 
     fn count_steps(&self, scope: Scope) -> Result<u64, String> {
-        let mut run = self.start(scope)?;
+        let mut run = self.start(scope, Asked::Finished)?;
         let known = run.know_everything();
         run.faults.arm(Plan::Watch);
         let found = run.core.apply(self.op);

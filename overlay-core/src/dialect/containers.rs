@@ -32,12 +32,8 @@ pub(super) fn opacity(
     node: &dyn Node,
     has: impl Fn(&[u8]) -> bool,
 ) -> Result<Opacity> {
-    match node.attr_of(names::opaque()?) {
-        Ok(None) => {}
-        Ok(Some(_)) => return Ok(Opacity::Opaque),
-        // Unknown; what was hidden must not come back.
-        Err(error) if error.is(Errno::ACCESS) => return Ok(Opacity::Opaque),
-        Err(error) => return Err(error),
+    if names::opacity(node)? == Opacity::Opaque {
+        return Ok(Opacity::Opaque);
     }
     for name in OPAQUE.into_iter().filter(|name| has(name)) {
         match mark(node, name) {

@@ -25,7 +25,7 @@ impl Dialect {
     pub fn meaning(self, name: &Name) -> Meaning<'_> {
         match self {
             Dialect::Overlay(_) => Meaning::Entry,
-            Dialect::Containers(_) => names::meaning(name),
+            Dialect::Containers(_) | Dialect::Aufs(_) => names::meaning(name),
         }
     }
 
@@ -43,7 +43,7 @@ impl Dialect {
     pub fn hider_of(self, name: &Name) -> Option<NameBuf> {
         match self {
             Dialect::Overlay(_) => None,
-            Dialect::Containers(_) => names::hider_of(name),
+            Dialect::Containers(_) | Dialect::Aufs(_) => names::hider_of(name),
         }
     }
 
@@ -52,7 +52,7 @@ impl Dialect {
     pub fn has_private_entries(self) -> bool {
         match self {
             Dialect::Overlay(_) => false,
-            Dialect::Containers(_) => true,
+            Dialect::Containers(_) | Dialect::Aufs(_) => true,
         }
     }
 

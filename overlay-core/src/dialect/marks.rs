@@ -49,14 +49,16 @@ impl Marks {
 impl Dialect {
     /// All marks of `node` that are attributes. One call where there are none.
     pub fn marks_of(self, node: &dyn Node) -> Result<Marks> {
-        let namespace = self.namespace();
+        let mut marks = Marks::default();
+        let Some(namespace) = self.namespace() else {
+            return Ok(marks);
+        };
         let others = match self {
             Dialect::Overlay(Namespace::Trusted) => Some(Namespace::User),
             Dialect::Overlay(Namespace::User) => Some(Namespace::Trusted),
             // All of them count in some way.
-            Dialect::Containers(_) => None,
+            Dialect::Containers(_) | Dialect::Aufs(_) => None,
         };
-        let mut marks = Marks::default();
         for name in node.xattr_names()? {
             if let Some(mark) = place(namespace, &name, &mut marks) {
                 *mark = node.xattr(&name)?;

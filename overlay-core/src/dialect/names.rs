@@ -5,10 +5,12 @@
 //! alone. So `NAME` and `.wh.NAME` may stand side by side: `NAME` is seen, and
 //! what the layers below have by that name is not.
 
-use crate::error::Result;
+use super::Opacity;
+use crate::error::{Errno, Result};
+use crate::layer::Node;
 use crate::name::{Name, NameBuf};
 
-const PREFIX: &[u8] = b".wh.";
+pub(super) const PREFIX: &[u8] = b".wh.";
 /// Names that were never a whiteout of anything: AuFS' own, and [`OPAQUE`].
 const RESERVED: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -45,8 +47,22 @@ pub(super) fn hider_of(name: &Name) -> Option<NameBuf> {
 }
 
 /// The entry that makes its directory opaque.
-pub(super) fn opaque() -> Result<&'static Name> {
-    Name::new(OPAQUE)
+pub(super) fn opaque() -> &'static Name {
+    match Name::new(OPAQUE) {
+        Ok(name) => name,
+        Err(_) => unreachable!("twelve bytes without a slash are a name"),
+    }
+}
+
+/// What the directory `node` says by such an entry.
+pub(super) fn opacity(node: &dyn Node) -> Result<Opacity> {
+    match node.attr_of(opaque()) {
+        Ok(None) => Ok(Opacity::Transparent),
+        Ok(Some(_)) => Ok(Opacity::Opaque),
+        // Unknown; what was hidden must not come back.
+        Err(error) if error.is(Errno::ACCESS) => Ok(Opacity::Opaque),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +96,7 @@ mod tests {
             assert_eq!(meaning(name(reserved)), Meaning::Private);
         }
         assert_eq!(hider_of(name(b".wh.x")), None);
-        assert_eq!(opaque().unwrap().as_bytes(), b".wh..wh..opq");
+        assert_eq!(opaque().as_bytes(), b".wh..wh..opq");
     }
 
     #[test]

@@ -200,6 +200,11 @@ impl WritableStorage for MemStorage {
         }
     }
 
+    fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()> {
+        let (dir, node) = (self.number(dir)?, self.number(node)?);
+        self.shared.tree.write().withdraw(dir, name, node)
+    }
+
     fn discard(&self, staged: &dyn WritableNode, _keep: Discard) -> Result<()> {
         // What a node names lives on in any case.
         let staged = self.number(staged)?;

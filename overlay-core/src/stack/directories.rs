@@ -14,10 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::Access;
 use rustix::thread::CapabilitySet;
 
+use crate::dialect::aufs::orphans;
 use crate::dialect::{Dialect, Namespace};
 use crate::error::Error;
 use crate::layer::WritableStorage;
-use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper};
+use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper, WorkAt};
+use crate::name::Name;
 use crate::stack::Stack;
 use crate::stack::mounts::{MountTable, unescape_option};
 use crate::sys;
@@ -78,7 +80,8 @@ pub struct Directories {
     /// The layer that takes all changes; without it the union is read-only.
     pub upper: Option<PathBuf>,
     /// Where changes are prepared: a directory on the filesystem of `upper`
-    /// that holds nothing else. `None`: `<upper>.work`, made if missing.
+    /// that holds nothing else. `None`: `<upper>.work`, or inside the upper
+    /// layer if that is one of AuFS; made if missing.
     pub work: Option<PathBuf>,
     /// Names of the marks.
     pub marks: Marks,
@@ -138,7 +141,10 @@ impl Directories {
         }
         if let Some((upper, work)) = &places.writable {
             undo = Undo::of(work)?;
-            let open = || open_upper(&upper.real, &work.real, &descriptors, self.access_times);
+            let at = self
+                .within()
+                .map_or(WorkAt::Apart(&work.real), WorkAt::Within);
+            let open = || open_upper(&upper.real, at, &descriptors, self.access_times);
             storage = match when_free(upper, work, open) {
                 Ok(storage) => storage,
                 Err(error) => {
@@ -171,6 +177,15 @@ impl Directories {
         }
     }
 
+    /// The name of the work directory in the upper layer, if it lies there.
+    fn within(&self) -> Option<&'static Name> {
+        match (&self.work, self.format) {
+            (None, LayerFormat::Aufs(_)) => Some(orphans()),
+            (Some(_), LayerFormat::Aufs(_))
+            | (_, LayerFormat::Auto | LayerFormat::Overlay | LayerFormat::Containers) => None,
+        }
+    }
+
     /// All checks that need no change on disk.
     fn check(&self) -> Result<Places, SetupError> {
         self.check_for(Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
@@ -199,6 +214,7 @@ impl Directories {
             lowers,
             data_lowers,
             writable,
+            work_within: self.within().is_some(),
         };
         places.check_overlaps()?;
         if let Some(point) = &self.mount_point {
@@ -215,9 +231,10 @@ impl Directories {
     ) -> Result<(Place, Place), SetupError> {
         let upper = Place::find(Role::Upper, upper, mounts)?;
         upper.require(allowed)?;
-        let work = match &self.work {
-            Some(work) => Place::find(Role::Work, work, mounts)?,
-            None => Place::beside(&upper, mounts)?,
+        let work = match (&self.work, self.within()) {
+            (Some(work), _) => Place::find(Role::Work, work, mounts)?,
+            (None, Some(name)) => Place::within(&upper, name, mounts)?,
+            (None, None) => Place::beside(&upper, mounts)?,
         };
         if !work.shares_filesystem(&upper) {
             if mounts.at(&upper.real).is_some() {
@@ -240,13 +257,16 @@ struct Places {
     lowers: Vec<Place>,
     data_lowers: Vec<Place>,
     writable: Option<(Place, Place)>,
+    work_within: bool,
 }
 
 impl Places {
     fn all(&self) -> Vec<&Place> {
         let mut all: Vec<&Place> = self.lowers.iter().chain(&self.data_lowers).collect();
         if let Some((upper, work)) = &self.writable {
-            all.extend([upper, work]);
+            all.push(upper);
+            // Where it lies inside the upper layer, it is hidden there.
+            all.extend((!self.work_within).then_some(work));
         }
         all
     }
@@ -304,7 +324,8 @@ impl Opened {
     }
 }
 
-type OpenUpper = fn(&Path, &Path, &Arc<Descriptors>, AccessTimes) -> Result<Arc<DirUpper>, Error>;
+type OpenUpper =
+    fn(&Path, WorkAt<'_>, &Arc<Descriptors>, AccessTimes) -> Result<Arc<DirUpper>, Error>;
 
 /// Opens something that must not be in use, and waits a little if it is.
 fn when_free<T>(
@@ -351,10 +372,12 @@ fn require_marks(
     let can = storage.capabilities();
     let path = upper.path.clone();
     match dialect.namespace() {
-        _ if !can.trusted_xattr && !can.user_xattr => Err(SetupError::NoXattr { path }),
-        Namespace::Trusted if !can.trusted_xattr => Err(SetupError::NoTrustedXattr { path }),
-        Namespace::User if !can.user_xattr => Err(SetupError::NoUserXattr { path }),
-        Namespace::Trusted | Namespace::User => Ok(()),
+        // All marks are names.
+        None => Ok(()),
+        Some(_) if !can.trusted_xattr && !can.user_xattr => Err(SetupError::NoXattr { path }),
+        Some(Namespace::Trusted) if !can.trusted_xattr => Err(SetupError::NoTrustedXattr { path }),
+        Some(Namespace::User) if !can.user_xattr => Err(SetupError::NoUserXattr { path }),
+        Some(Namespace::Trusted | Namespace::User) => Ok(()),
     }
 }
 

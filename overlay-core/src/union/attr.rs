@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Union;
 use super::copy_up::{Copied, DataNeeded};
 use super::inode::{Body, Inode};
+use super::table::ROOT;
 use crate::attr::{Attr, FileKind, SetAttr, StatFs};
 use crate::error::{Error, Result};
 use crate::stack::Store;
@@ -38,7 +39,11 @@ impl Union {
             (Some(indexed), Some(copy)) => self.indexed_attr(indexed, copy)?,
             _ => inode.node().attr()?,
         };
-        Ok(inode.shown(attr))
+        let mut shown = inode.shown(attr);
+        if inode.number() == ROOT && shown.nlink > 1 {
+            shown.nlink = shown.nlink.saturating_sub(self.base.directories());
+        }
+        Ok(shown)
     }
 
     /// Changes attributes and returns the new ones; copies up first, without
@@ -85,7 +90,12 @@ impl Union {
     /// The state of the branch that takes new objects, else of the top one.
     pub fn stat_fs(&self) -> Result<StatFs> {
         if let Some(target) = &self.target {
-            return target.storage.root().stat_fs();
+            let stat = target.storage.root().stat_fs()?;
+            let longest = target.dialect.name_max() as u32;
+            return Ok(StatFs {
+                namelen: stat.namelen.min(longest),
+                ..stat
+            });
         }
         match self.stack.branches().first().map(|top| &top.storage) {
             Some(Store::ReadOnly(storage)) => storage.root().stat_fs(),

@@ -7,11 +7,11 @@ use super::inode::Inode;
 use super::locks::DirHeld;
 use super::lookup::Written;
 use super::whiteout::Whiteouts;
+use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
-use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
-use crate::name::Name;
+use crate::layer::WritableNode;
+use crate::name::{NAME_MAX, Name};
 use crate::policy::Target;
-use crate::sys;
 
 impl Union {
     /// Whether an object of this name would be a mark on the writable branch.
@@ -21,8 +21,20 @@ impl Union {
         target.is_some_and(|target| target.dialect.reserves(name))
     }
 
+    /// `ENAMETOOLONG` for a name that the writable branch cannot have, or
+    /// could not hide.
+    pub(super) fn refuse_long(&self, name: &Name) -> Result<()> {
+        let target = self.target.as_ref();
+        let longest = target.map_or(NAME_MAX, |target| target.dialect.name_max());
+        match name.as_bytes().len() > longest {
+            true => Err(Error::NameTooLong),
+            false => Ok(()),
+        }
+    }
+
     /// `EPERM` for a name that [`Union::is_reserved`].
     pub(super) fn refuse_reserved(&self, name: &Name) -> Result<()> {
+        self.refuse_long(name)?;
         match self.is_reserved(name) {
             true => Err(Error::NotPermitted("this name would be a whiteout")),
             false => Ok(()),
@@ -40,6 +52,11 @@ impl Union {
         held: &impl DirHeld,
     ) -> Result<Written> {
         debug_assert!(held.holds(parent));
+        match target.whiteouts {
+            WhiteoutForm::Device | WhiteoutForm::MarkedFile => {}
+            // What hides the name stays until the object is there.
+            WhiteoutForm::Entry => return self.written(parent, name, held),
+        }
         match self.written(parent, name, held)? {
             Written::Nothing if self.settle(target, dir, name)? == Settled::Now => {
                 Ok(Written::Whiteout)
@@ -50,7 +67,8 @@ impl Union {
     }
 
     /// Puts the mark that another entry is about `name` on what has the name, and
-    /// removes that entry. Each step shows what was shown before.
+    /// removes that entry, unless that is how the branch is written and nothing
+    /// has the name. Each step shows what was shown before.
     ///
     /// Otherwise a directory that merges could not take the name: beside such an
     /// entry it would hide what it merges with.
@@ -63,10 +81,11 @@ impl Union {
         let Some(hider) = target.dialect.hider_of(name) else {
             return Ok(Settled::Before);
         };
-        let Some(attr) = dir.attr_of(&hider)? else {
+        if dir.attr_of(&hider)?.is_none() {
             return Ok(Settled::Before);
-        };
+        }
         let settled = match dir.lookup_writable(name)? {
+            None if target.whiteouts == WhiteoutForm::Entry => return Ok(Settled::Before),
             // Where a whiteout would be seen, nothing lies below.
             None => match self.allow_whiteouts(target, dir)? {
                 Whiteouts::Count => {
@@ -76,23 +95,12 @@ impl Union {
                 Whiteouts::AreSeen => Settled::Before,
             },
             Some(found) if found.attr.kind.is_dir() => {
-                self.make_opaque(target.dialect, &*found.node)?;
+                self.make_opaque(target, &*found.node)?;
                 Settled::Before
             }
             Some(_) => Settled::Before,
         };
-        if attr.kind.is_dir() {
-            // With all that is in it, which nobody sees.
-            let file = New {
-                kind: NewKind::Regular,
-                mode: 0,
-                owner: sys::meta::process_owner(),
-                xattrs: &[],
-            };
-            let file = Staged::new(&target.storage, &file)?;
-            file.publish(dir, &hider, RenameMode::Exchange, None)?;
-        }
-        dir.remove(&hider, Removal::NonDirectory, None)?;
+        self.unhide(target, dir, name)?;
         Ok(settled)
     }
 }

@@ -12,6 +12,7 @@ use super::lookup::Written;
 use super::open::Handle;
 use super::{Caller, DefaultAcls, Entry, Union};
 use crate::attr::{Owner, SetAttr};
+use crate::dialect::{OpaqueForm, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::{Access, New, NewKind, OpenFile, Removal, RenameMode, Staged, WritableNode};
 use crate::name::Name;
@@ -19,6 +20,8 @@ use crate::policy::Target;
 
 /// What an unprivileged process needs to open its own file for writing.
 const OWNER_RW: u32 = 0o600;
+/// The same for its own directory.
+const OWNER_RWX: u32 = 0o700;
 const SETGID: u32 = 0o2000;
 
 /// What is asked for.
@@ -101,7 +104,8 @@ impl Union {
         name: &Name,
         asked: &Asked<'_>,
     ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
-        let would_hide = asked.kind == NewKind::CharDevice(0);
+        let own = self.target.as_ref().map(|target| target.dialect);
+        let would_hide = own.unwrap_or_default().makes_whiteout(asked.kind);
         // Nothing is copied up for an object that cannot be.
         if (would_hide || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
@@ -122,7 +126,18 @@ impl Union {
         {
             return Err(Error::Exists);
         }
-        let heritage = inherit(target, parent, &**dir, asked, self.options.default_acls)?;
+        let mut heritage = inherit(&**dir, asked, self.options.default_acls)?;
+        let opaque = (asked.kind == NewKind::Directory
+            && self.is_made_opaque(target, parent, written))
+        .then(|| target.dialect.opaque_form());
+        let mark = match opaque {
+            Some(OpaqueForm::Attribute(name, value)) => {
+                heritage.xattrs.push((name, value.to_vec()));
+                None
+            }
+            Some(OpaqueForm::Entry(name)) => Some(name),
+            None => None,
+        };
         let xattrs: Vec<(&[u8], &[u8])> = heritage
             .xattrs
             .iter()
@@ -135,14 +150,17 @@ impl Union {
             xattrs: &xattrs,
         };
         let file = match (asked.then, written) {
-            (Then::Leave, Written::Nothing | Written::Object) => {
+            (Then::Leave, Written::Nothing | Written::Object) if mark.is_none() => {
                 dir.create(name, &new)?;
                 None
             }
             (Then::Open, Written::Nothing | Written::Object) if new.mode & OWNER_RW == OWNER_RW => {
                 Some(create_open(&**dir, name, &new)?)
             }
-            (then, written) => stage_and_publish(target, &**dir, name, &new, written, then)?,
+            (then, written) => {
+                let new = Staging { new, mark, then };
+                self.stage_and_publish(target, &**dir, name, &new, written)?
+            }
         };
         let entry = self.resolve(parent, name, &held)?.ok_or(Error::Stale)?;
         Ok((entry, file))
@@ -150,13 +168,7 @@ impl Union {
 }
 
 /// What a new object gets from its directory and its maker.
-fn inherit(
-    target: &Target,
-    parent: &Inode,
-    dir: &dyn WritableNode,
-    asked: &Asked<'_>,
-    acls: DefaultAcls,
-) -> Result<Heritage> {
+fn inherit(dir: &dyn WritableNode, asked: &Asked<'_>, acls: DefaultAcls) -> Result<Heritage> {
     let above = dir.attr()?;
     let is_dir = asked.kind == NewKind::Directory;
     let mut heritage = Heritage {
@@ -183,12 +195,6 @@ fn inherit(
             heritage.mode |= SETGID;
         }
     }
-    // Opaque from the first moment wherever anything could lie below: what
-    // was removed must not come back inside it.
-    if is_dir && parent.lower().is_some() {
-        let (name, value) = target.dialect.opaque_mark();
-        heritage.xattrs.push((name, value.to_vec()));
-    }
     Ok(heritage)
 }
 
@@ -203,43 +209,62 @@ fn create_open(dir: &dyn WritableNode, name: &Name, new: &New<'_>) -> Result<Arc
     opened
 }
 
-/// Makes `new` in the work area, opens it if asked, and moves it to `name`.
-fn stage_and_publish(
-    target: &Target,
-    dir: &dyn WritableNode,
-    name: &Name,
-    new: &New<'_>,
-    written: Written,
+/// An object that is made in the work area.
+#[derive(Clone, Copy)]
+struct Staging<'a> {
+    new: New<'a>,
+    /// The entry in it that makes it opaque.
+    mark: Option<&'static Name>,
     then: Then,
-) -> Result<Option<Arc<dyn OpenFile>>> {
-    let writable_first = New {
-        mode: new.mode | OWNER_RW,
-        ..*new
-    };
-    let staged = Staged::new(
-        &target.storage,
-        if then == Then::Open {
-            &writable_first
-        } else {
-            new
-        },
-    )?;
-    let mut file = None;
-    if then == Then::Open {
-        file = Some(staged.node().open(Access::Write)?);
-        if new.mode != writable_first.mode {
+}
+
+impl Union {
+    /// Makes an object in the work area, opens it if asked, and moves it to
+    /// `name`.
+    fn stage_and_publish(
+        &self,
+        target: &Target,
+        dir: &dyn WritableNode,
+        name: &Name,
+        asked: &Staging<'_>,
+        written: Written,
+    ) -> Result<Option<Arc<dyn OpenFile>>> {
+        let Staging { new, mark, then } = asked;
+        let needed = match (then, mark) {
+            (_, Some(_)) => OWNER_RWX,
+            (Then::Open, None) => OWNER_RW,
+            (Then::Leave, None) => 0,
+        };
+        let first = New {
+            mode: new.mode | needed,
+            ..*new
+        };
+        let staged = Staged::new(&target.storage, &first)?;
+        let mut file = None;
+        if *then == Then::Open {
+            file = Some(staged.node().open(Access::Write)?);
+        }
+        if let Some(mark) = mark {
+            self.make_mark(target, &**staged.node(), mark)?;
+        }
+        if new.mode != first.mode {
             staged.node().set_attr(&SetAttr {
                 mode: Some(new.mode),
                 ..SetAttr::default()
             })?;
         }
+        let mode = match (written, target.whiteouts, new.kind) {
+            (Written::Nothing | Written::Object, _, _) | (_, WhiteoutForm::Entry, _) => {
+                RenameMode::NoReplace
+            }
+            // A directory cannot replace a device, but trade places with it.
+            (Written::Whiteout, _, NewKind::Directory) => RenameMode::Exchange,
+            (Written::Whiteout, _, _) => RenameMode::Replace,
+        };
+        let node = staged.publish(dir, name, mode, None)?;
+        if (written, target.whiteouts) == (Written::Whiteout, WhiteoutForm::Entry) {
+            self.take_the_place(target, dir, name, &node)?;
+        }
+        Ok(file)
     }
-    let mode = match (written, new.kind) {
-        (Written::Nothing | Written::Object, _) => RenameMode::NoReplace,
-        // A directory cannot replace a device, but trade places with it.
-        (Written::Whiteout, NewKind::Directory) => RenameMode::Exchange,
-        (Written::Whiteout, _) => RenameMode::Replace,
-    };
-    staged.publish(dir, name, mode, None)?;
-    Ok(file)
 }

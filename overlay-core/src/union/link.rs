@@ -8,6 +8,7 @@ use super::locks::DirWrite;
 use super::lookup::Written;
 use super::redirect::Reach;
 use super::{Entry, Union};
+use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
 use crate::layer::RenameMode;
 use crate::name::Name;
@@ -41,7 +42,8 @@ impl Union {
         if held.is_removed(parent) {
             return Err(Error::NotFound);
         }
-        let mode = match self.claim(target, parent, &**dir, name, &held)? {
+        let written = self.claim(target, parent, &**dir, name, &held)?;
+        let mode = match written {
             Written::Object => return Err(Error::Exists),
             Written::Nothing if self.lower_shows(parent, name, &held)? => {
                 return Err(Error::Exists);
@@ -59,7 +61,14 @@ impl Union {
         }
         self.make_impure_for(target, inode, &**node, parent)?;
         let counting = self.count_with_copy(target, inode)?;
-        dir.link(name, &**node, mode)?;
+        match (written, target.whiteouts) {
+            (Written::Whiteout, WhiteoutForm::Entry) => {
+                self.link_in_place(target, &**dir, name, &**node)?;
+            }
+            (Written::Whiteout | Written::Nothing | Written::Object, _) => {
+                dir.link(name, &**node, mode)?;
+            }
+        }
         drop(counting);
         self.add_link(inode, parent, name);
         let attr = self.attr(inode)?;

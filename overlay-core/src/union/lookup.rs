@@ -13,7 +13,7 @@ use super::origin::Impure;
 use super::search::View;
 use super::table::ObjectId;
 use super::{Entry, Union, index};
-use crate::dialect::Says;
+use crate::dialect::{Says, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::WritableNode;
 use crate::name::Name;
@@ -72,7 +72,14 @@ impl Union {
             return Ok(Written::Nothing);
         };
         let Some(attr) = node.attr_of(name)? else {
-            return Ok(Written::Nothing);
+            return match (target.whiteouts, target.dialect.hider_of(name)) {
+                (WhiteoutForm::Entry, Some(hider)) if node.attr_of(&hider)?.is_some() => {
+                    Ok(Written::Whiteout)
+                }
+                (WhiteoutForm::Entry | WhiteoutForm::Device | WhiteoutForm::MarkedFile, _) => {
+                    Ok(Written::Nothing)
+                }
+            };
         };
         let marked = target.dialect.may_be_file_whiteout(&attr)
             && self.may_hold_marked_files(target.dialect, &**node)?;

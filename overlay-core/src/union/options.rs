@@ -1,6 +1,7 @@
 //! What a union does where the kernel's overlayfs has a mount option for it.
 
-use crate::dialect::Namespace;
+use crate::dialect::{Namespace, WhiteoutForm};
+use crate::error::{Error, Result};
 use crate::stack::{Branch, Stack};
 
 pub use super::sync::Durability;
@@ -52,7 +53,7 @@ impl Options {
     /// assert_eq!(Options::of(&stack).redirect_dir, RedirectDir::NoFollow);
     /// ```
     pub fn of(stack: &Stack) -> Options {
-        let trusted = |branch: &Branch| branch.dialect.namespace() == Namespace::Trusted;
+        let trusted = |branch: &Branch| branch.dialect.namespace() != Some(Namespace::User);
         match stack.branches().iter().all(trusted) {
             true => Options::default(),
             false => Options {
@@ -61,6 +62,25 @@ impl Options {
                 ..Options::default()
             },
         }
+    }
+
+    /// `EOPNOTSUPP` for what needs marks that the writable branch does not
+    /// have.
+    pub(super) fn check(&self, whiteouts: WhiteoutForm) -> Result<()> {
+        match whiteouts {
+            WhiteoutForm::Device | WhiteoutForm::MarkedFile => return Ok(()),
+            WhiteoutForm::Entry => {}
+        }
+        let why = if self.redirect_dir == RedirectDir::On {
+            "an AuFS branch holds no redirects (redirect_dir=on)"
+        } else if self.metacopy == Metacopy::On {
+            "an AuFS branch holds no files without their data (metacopy=on)"
+        } else if self.index == Index::On {
+            "an AuFS branch has no index (index=on)"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Unsupported(why))
     }
 }
 

@@ -211,7 +211,9 @@ impl Union {
         let (Some(directory), Some(node)) = (to.directory(), to.writable.get()) else {
             return Ok(());
         };
-        if self.is_impure(directory, target, &**node)? {
+        if !target.dialect.takes_marks(FileKind::Directory)
+            || self.is_impure(directory, target, &**node)?
+        {
             return Ok(());
         }
         let merges = moving.kind().is_dir() && moving.lower().is_some();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::Union;
 use super::copy_up::DataNeeded;
 use super::inode::{Directory, Inode};
+use super::locks::DirWrite;
 use super::options::RedirectDir;
 use crate::attr::FileKind;
 use crate::dialect::Redirect;
@@ -25,6 +26,16 @@ use crate::policy::Target;
 pub(super) enum Reach {
     SameParent,
     AnotherParent,
+}
+
+impl Reach {
+    /// From one directory to another, or the same.
+    pub(super) fn of(from: &Arc<Inode>, to: &Arc<Inode>) -> Reach {
+        match Arc::ptr_eq(from, to) {
+            true => Reach::SameParent,
+            false => Reach::AnotherParent,
+        }
+    }
 }
 
 impl Union {
@@ -74,19 +85,20 @@ impl Union {
         target: &Target,
         moving: &Arc<Inode>,
         (from, name): (&Arc<Inode>, &Name),
-        to: &Inode,
-        reach: Reach,
+        to: (&Arc<Inode>, &Name),
+        held: &DirWrite<'_>,
     ) -> Result<()> {
+        let reach = Reach::of(from, to.0);
         let node = moving.writable.get().ok_or(Error::Stale)?;
         let Some(directory) = moving.directory() else {
             return self.mark_file(target, moving, from, name, reach);
         };
         if directory.lowers.is_empty() {
-            if to.lower().is_none() {
+            if !self.must_hide(target, to, held)? {
                 return Ok(());
             }
             // Or it would merge with what lies below its new name.
-            return self.make_opaque(target.dialect, &**node);
+            return self.make_opaque(target, &**node);
         }
         let Some((redirect, value)) = next_of_directory(moving, directory, name, reach)? else {
             return Ok(());

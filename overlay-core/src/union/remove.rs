@@ -7,10 +7,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::Union;
+use super::beside::Hider;
 use super::copy_up::DataNeeded;
 use super::inode::{Inode, Links};
 use super::locks::DirWrite;
 use super::lookup::Written;
+use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
 use crate::layer::{Removal, RenameMode, WritableNode};
 use crate::name::{Name, NameBuf};
@@ -70,6 +72,13 @@ impl Union {
             (false, _) => {
                 let mut links = inode.links.write();
                 dir.remove(name, Removal::NonDirectory, copy)?;
+                self.drop_link(inode, &mut links, parent, name);
+            }
+            (true, Some(_)) if target.whiteouts == WhiteoutForm::Entry => {
+                let hider = self.hide(target, dir, name)?;
+                let mut links = inode.links.write();
+                dir.remove(name, Removal::NonDirectory, copy)?;
+                hider.keep();
                 self.drop_link(inode, &mut links, parent, name);
             }
             (true, Some(_)) => {
@@ -136,6 +145,14 @@ impl Union {
         match inode.writable.get() {
             None => {
                 self.make_whiteout(target, dir, name)?;
+            }
+            Some(copy) if target.whiteouts == WhiteoutForm::Entry => {
+                let hider = match hides {
+                    true => Some(self.hide(target, dir, name)?),
+                    false => None,
+                };
+                self.take_away(target, dir, name, copy)?;
+                hider.into_iter().for_each(Hider::keep);
             }
             // In one step: the copy with its whiteouts goes to the work area.
             Some(copy) if hides => {

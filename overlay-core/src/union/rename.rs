@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLockWriteGuard;
 
+use super::beside::Hider;
 use super::copy_up::DataNeeded;
 use super::inode::{Inode, Link, Links};
 use super::locks::{DirRead, DirWrite, TopologyGuard};
@@ -19,6 +20,7 @@ use super::redirect::Reach;
 use super::step::{Move, Names, Step, leaves_whiteouts};
 use super::{Entry, Union};
 use crate::attr::{Owner, SetAttr};
+use crate::dialect::{OpaqueForm, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::{New, NewKind, RenameMode, Staged, WritableNode};
 use crate::name::Name;
@@ -108,7 +110,8 @@ impl Union {
         {
             directories.push(there);
         }
-        if source.kind().is_dir() && self.may_write_marked_files() {
+        let marks_inside = self.may_write_marked_files() || target.whiteouts == WhiteoutForm::Entry;
+        if source.kind().is_dir() && marks_inside {
             // It may become opaque: see `make_opaque`.
             directories.push(&source);
         }
@@ -197,7 +200,7 @@ impl Union {
         {
             return Err(Error::NotEmpty);
         }
-        self.mark_for_move(target, source, from, to.0, reach(from, to))?;
+        self.mark_for_move(target, source, from, to, held)?;
         self.make_impure_for(target, source, node, to.0)?;
         let uncovers = self.lower_shows(from.0, from.1, held)?;
         self.settle(target, to_dir, to.1)?;
@@ -210,8 +213,10 @@ impl Union {
         let step = self.choose_step(target, from_dir, names)?;
         // At the old name it must not merge with what lies there.
         let trades = step == Step::ExchangeAndHide;
+        let mut shield = None;
         let swapped = match displaced_copy {
             Some(old) if displaced_dir.is_some() && (trades || self.stores_anything(&**old)?) => {
+                shield = self.shield(target, to, to_dir, held)?;
                 Some(self.put_empty(target, to_dir, to.1, old)?)
             }
             Some(_) | None => None,
@@ -247,10 +252,28 @@ impl Union {
             Some(swapped) => swapped.settle(to_dir, to.1, moved)?,
             None => moved?,
         }
+        // Beside the directory that moved here, which is opaque.
+        drop(shield);
         if let Some(there) = displaced {
             self.settle_index(target, there);
         }
         Ok(())
+    }
+
+    /// What hides what lies below an empty directory that cannot be opaque
+    /// itself, for then it would not be empty.
+    fn shield<'a>(
+        &self,
+        target: &Target,
+        to: Place<'_>,
+        dir: &'a dyn WritableNode,
+        held: &DirWrite<'_>,
+    ) -> Result<Option<Hider<'a>>> {
+        match target.whiteouts {
+            WhiteoutForm::Device | WhiteoutForm::MarkedFile => Ok(None),
+            WhiteoutForm::Entry if !self.lower_shows(to.0, to.1, held)? => Ok(None),
+            WhiteoutForm::Entry => self.hide(target, dir, to.1).map(Some),
+        }
     }
 
     /// Puts an empty directory with the same attributes in the place of one
@@ -266,7 +289,11 @@ impl Union {
         old: &Arc<dyn WritableNode>,
     ) -> Result<Swapped> {
         let attr = old.attr()?;
-        let opaque = target.dialect.opaque_mark();
+        let opaque = match target.dialect.opaque_form() {
+            OpaqueForm::Attribute(name, value) => Some((name, value)),
+            // See `shield`.
+            OpaqueForm::Entry(_) => None,
+        };
         let empty = New {
             kind: NewKind::Directory,
             mode: attr.mode,
@@ -274,7 +301,7 @@ impl Union {
                 uid: attr.uid,
                 gid: attr.gid,
             },
-            xattrs: &[opaque],
+            xattrs: opaque.as_slice(),
         };
         let staged = Staged::new(&target.storage, &empty)?;
         self.copy_xattrs(target, target.dialect, &**old, &**staged.node())?;
@@ -298,8 +325,8 @@ impl Union {
     ) -> Result<()> {
         self.link_up(target, source, from.0, from.1, held)?;
         self.link_up(target, there, to.0, to.1, held)?;
-        self.mark_for_move(target, source, from, to.0, reach(from, to))?;
-        self.mark_for_move(target, there, to, from.0, reach(from, to))?;
+        self.mark_for_move(target, source, from, to, held)?;
+        self.mark_for_move(target, there, to, from, held)?;
         self.make_impure_for(target, source, copy(source)?, to.0)?;
         self.make_impure_for(target, there, copy(there)?, from.0)?;
         let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
@@ -350,10 +377,7 @@ impl Swapped {
 }
 
 fn reach(from: Place<'_>, to: Place<'_>) -> Reach {
-    match Arc::ptr_eq(from.0, to.0) {
-        true => Reach::SameParent,
-        false => Reach::AnotherParent,
-    }
+    Reach::of(from.0, to.0)
 }
 
 fn same(entry: Option<&Entry>, inode: Option<&Arc<Inode>>) -> bool {

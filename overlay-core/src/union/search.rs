@@ -103,6 +103,7 @@ impl Union {
     /// What `name` shows in `parent`; `None` if nothing.
     pub(super) fn search(&self, parent: &Arc<Inode>, name: &Name) -> Result<Option<View>> {
         let directory = parent.directory().ok_or(Error::NotDirectory)?;
+        self.refuse_long(name)?;
         if self.is_reserved(name) {
             return Ok(None);
         }

@@ -12,6 +12,7 @@
 //! sees it: the directories are locked.
 
 use super::Union;
+use super::beside::Hider;
 use super::rename::Swapped;
 use super::whiteout::Whiteouts;
 use crate::attr::Owner;
@@ -64,6 +65,10 @@ pub(super) enum Step {
     /// A whiteout that would be seen at the old name is replaced by an empty
     /// directory, and that by the object. A crash may leave that directory.
     ReplaceEmpty,
+    /// On a branch whose whiteouts are other entries: one is made beside the
+    /// old name before, one is removed beside the new name after. See
+    /// `union/beside.rs`.
+    Beside { uncovers: bool, over_whiteout: bool },
 }
 
 impl Step {
@@ -74,6 +79,15 @@ impl Step {
         names: Names,
         in_from: impl FnOnce() -> Result<Whiteouts>,
     ) -> Result<Step> {
+        match target.whiteouts {
+            WhiteoutForm::Device | WhiteoutForm::MarkedFile => {}
+            WhiteoutForm::Entry => {
+                return Ok(Step::Beside {
+                    uncovers: names.uncovers,
+                    over_whiteout: names.over_whiteout,
+                });
+            }
+        }
         // A directory cannot replace a whiteout, but trade places with it:
         // the whiteout then hides the old name, or nothing.
         let dir_over_whiteout = names.is_dir && names.over_whiteout;
@@ -96,9 +110,14 @@ impl Step {
     }
 }
 
-/// Whether a rename leaves a whiteout of the branch's form by itself.
+/// Whether a rename leaves a whiteout of the branch's form without a trade of
+/// places.
 pub(super) fn leaves_whiteouts(target: &Target) -> bool {
-    target.whiteouts == WhiteoutForm::Device && target.storage.capabilities().rename_whiteout
+    match target.whiteouts {
+        WhiteoutForm::Device => target.storage.capabilities().rename_whiteout,
+        WhiteoutForm::MarkedFile => false,
+        WhiteoutForm::Entry => true,
+    }
 }
 
 impl Union {
@@ -148,6 +167,10 @@ impl Union {
                     }
                 }
             }
+            Step::Beside {
+                uncovers,
+                over_whiteout,
+            } => self.move_beside(target, moved, uncovers, over_whiteout),
             Step::ReplaceEmpty => {
                 let (dir, name) = moved.to;
                 let swapped = empty_for_whiteout(target, moved)?;
@@ -159,6 +182,38 @@ impl Union {
                 swapped.settle(dir, name, replaced)
             }
         }
+    }
+}
+
+impl Union {
+    fn move_beside(
+        &self,
+        target: &Target,
+        moved: Move<'_>,
+        uncovers: bool,
+        over_whiteout: bool,
+    ) -> Result<()> {
+        let ((from, name), (to, to_name)) = (moved.from, moved.to);
+        let hider = match uncovers {
+            true => Some(self.hide(target, from, name)?),
+            false => None,
+        };
+        moved.rename(RenameMode::Replace)?;
+        if over_whiteout && let Err(error) = self.unhide(target, to, to_name) {
+            // Nothing had the new name on this branch.
+            let mode = RenameMode::NoReplace;
+            return match to.rename(to_name, from, name, mode, Some(moved.node), None) {
+                Ok(()) => Err(error),
+                Err(error) => {
+                    // It has moved: its old name stays hidden.
+                    tracing::warn!(%error, "a rename cannot be taken back");
+                    hider.into_iter().for_each(Hider::keep);
+                    Ok(())
+                }
+            };
+        }
+        hider.into_iter().for_each(Hider::keep);
+        Ok(())
     }
 }
 

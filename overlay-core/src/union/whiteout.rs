@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering;
 
 use super::Union;
 use super::remove::stored_names;
-use crate::dialect::{Dialect, Opacity, WhiteoutForm};
-use crate::error::{Error, Result};
+use crate::attr::SetAttr;
+use crate::dialect::{Dialect, Opacity, OpaqueForm, WhiteoutForm};
+use crate::error::{Errno, Error, Result};
 use crate::layer::{Node, Removal, SetXattr, Staged, WritableNode};
 use crate::name::Name;
 use crate::policy::Target;
@@ -34,8 +35,16 @@ impl Union {
         dir: &dyn WritableNode,
         name: &Name,
     ) -> Result<()> {
-        self.expect_whiteouts(target, dir)?;
-        dir.create(name, &target.whiteout()).map(drop)
+        match target.whiteouts {
+            WhiteoutForm::Device | WhiteoutForm::MarkedFile => {
+                self.expect_whiteouts(target, dir)?;
+                dir.create(name, &target.whiteout()).map(drop)
+            }
+            WhiteoutForm::Entry => {
+                self.hide(target, dir, name)?.keep();
+                Ok(())
+            }
+        }
     }
 
     /// Makes a whiteout that will be published in `dir`.
@@ -60,7 +69,7 @@ impl Union {
         dir: &dyn WritableNode,
     ) -> Result<Whiteouts> {
         match target.whiteouts {
-            WhiteoutForm::Device => return Ok(Whiteouts::Count),
+            WhiteoutForm::Device | WhiteoutForm::Entry => return Ok(Whiteouts::Count),
             WhiteoutForm::MarkedFile => {}
         }
         let root = target.storage.root();
@@ -93,7 +102,8 @@ impl Union {
     ///
     /// The caller has it locked: what hid nothing before, and would be seen from
     /// now on, is removed first.
-    pub(super) fn make_opaque(&self, dialect: Dialect, directory: &dyn WritableNode) -> Result<()> {
+    pub(super) fn make_opaque(&self, target: &Target, directory: &dyn WritableNode) -> Result<()> {
+        let dialect = target.dialect;
         match dialect.opacity(directory)? {
             Opacity::Transparent => {}
             Opacity::Opaque => return Ok(()),
@@ -106,8 +116,19 @@ impl Union {
                 }
             }
         }
-        let (name, value) = dialect.opaque_mark();
-        directory.set_xattr(name, value, SetXattr::Any)
+        match dialect.opaque_form() {
+            OpaqueForm::Attribute(name, value) => directory.set_xattr(name, value, SetXattr::Any),
+            OpaqueForm::Entry(name) => {
+                let before = directory.attr()?;
+                match self.make_mark(target, directory, name) {
+                    Ok(()) => {}
+                    Err(error) if error.is(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                }
+                // Nobody sees what changed.
+                directory.set_attr(&SetAttr::times_of(&before))
+            }
+        }
     }
 }
 

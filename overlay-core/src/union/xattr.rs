@@ -22,13 +22,17 @@ impl Union {
     }
 
     /// The dialect of the branch that an inode's lower part lies on. Only
-    /// asked for marks: these lie on directories, and of all else the branch
-    /// is not known.
+    /// asked for marks. Of what is no directory the branch is not known: it
+    /// may be any that has attributes for marks, as far as we know.
     pub(super) fn dialect_below(&self, inode: &Inode) -> Dialect {
         let directory = inode.directory();
         match directory.and_then(|directory| directory.lowers.first()) {
             Some(part) => self.dialect_of(part),
-            None => self.own_dialect(),
+            None => {
+                let mut dialects = self.stack.branches().iter().map(|branch| branch.dialect);
+                let marks = dialects.find(|dialect| dialect.namespace().is_some());
+                marks.unwrap_or_else(|| self.own_dialect())
+            }
         }
     }
 

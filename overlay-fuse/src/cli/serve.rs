@@ -3,7 +3,7 @@
 use std::io;
 use std::thread;
 
-use overlay_core::union::{DefaultAcls, Metacopy, Options, Recover, RedirectDir};
+use overlay_core::union::{DefaultAcls, Index, Metacopy, NfsExport, Options, Recover, RedirectDir};
 use overlay_core::{Stack, Union};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -63,6 +63,7 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, String> {
             Xattrs::NoAcls | Xattrs::None => DefaultAcls::Ignored,
         },
     };
+    refuse_marks(&options, opened.stack())?;
     let union = Union::with_options(opened.stack().clone(), options)
         .map_err(|error| format!("the layers cannot be put together ({error}): check them"))?;
     let handle = Mount::builder(union)
@@ -89,8 +90,35 @@ pub(super) fn redirect_dir(
                 .to_owned(),
         ),
         (RedirectDir::NoFollow, _) => Ok(RedirectDir::NoFollow),
-        (RedirectDir::On | RedirectDir::Follow, asked) => Ok(asked.unwrap_or(RedirectDir::On)),
+        (RedirectDir::On | RedirectDir::Follow, None) => Ok(match stack.takes_marks() {
+            true => RedirectDir::On,
+            false => RedirectDir::Follow,
+        }),
+        (RedirectDir::On | RedirectDir::Follow, Some(asked)) => Ok(asked),
     }
+}
+
+/// What would have to be noted in attributes, on an upper layer that has none
+/// for it.
+fn refuse_marks(options: &Options, stack: &Stack) -> Result<(), String> {
+    if stack.takes_marks() {
+        return Ok(());
+    }
+    let asked = if options.redirect_dir == RedirectDir::On {
+        "redirect_dir=on"
+    } else if options.metacopy == Metacopy::On {
+        "metacopy=on"
+    } else if options.nfs_export == NfsExport::On {
+        "nfs_export=on"
+    } else if options.index == Index::On {
+        "index=on"
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "{asked} needs marks that AuFS does not have: leave it out, or use an upper layer of \
+         another layer_format"
+    ))
 }
 
 /// The same for files whose data lies below.

@@ -579,7 +579,8 @@ impl Subject for Core {
     /// another filesystem becomes the first.
     fn numbers(&self, over: &Op) -> Numbers {
         let is_remount = *over == Op::Remount && self.config.xino != Xino::Off;
-        match self.storages.on_one_filesystem() || is_remount {
+        let stay = self.storages.on_one_filesystem() || is_remount;
+        match stay && self.storages.keeps_numbers() {
             true => Numbers::Stay,
             false => Numbers::Change,
         }

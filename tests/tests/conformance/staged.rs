@@ -54,6 +54,31 @@ contract! {
         assert_eq!(identity(&*find(&*subject.root, "x").node), identity(&*node));
     }
 
+    fn what_is_withdrawn_is_nowhere_and_can_be_put_back_or_given_up(subject) {
+        let root = &*subject.root;
+        let dir = mkdir(root, "dir");
+        tree(&*dir, 1);
+        let before = identity(&*dir);
+        let withdraw = || Staged::withdraw(&subject.storage, root, name("dir"), &dir).unwrap();
+        let staged = withdraw();
+        assert!(names(root).is_empty());
+        assert_eq!(identity(&*dir), before);
+        assert_eq!(read(&*find(&*dir, "file").node), b"x");
+        staged.publish(root, name("dir"), RenameMode::NoReplace, None).unwrap();
+        assert_eq!(identity(&*find(root, "dir").node), before);
+        assert_eq!(identity(&*find(&*find(root, "dir").node, "one").node).0, before.0);
+        let kept = withdraw().keep().unwrap();
+        assert_eq!(identity(&*kept), before);
+        assert!(names(root).is_empty());
+        let file = write(root, "x", b"x");
+        drop(Staged::withdraw(&subject.storage, root, name("x"), &file).unwrap());
+        assert!(names(root).is_empty());
+        let file = write(root, "x", b"x");
+        let missing = Staged::withdraw(&subject.storage, root, name("y"), &file);
+        assert_eq!(missing.unwrap_err().errno(), Errno::NOENT);
+        assert_eq!(read(&*file), b"x");
+    }
+
     fn a_failed_publish_changes_nothing_and_the_staged_is_gone(subject) {
         let old = write(&*subject.root, "x", b"old");
         let publish = |called, mode| {

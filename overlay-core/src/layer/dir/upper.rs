@@ -104,6 +104,16 @@ impl UpperLock {
     }
 }
 
+/// Where a writable directory keeps its work area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkAt<'a> {
+    /// In a directory that has nothing to do with the tree.
+    Apart(&'a Path),
+    /// In this directory of the tree's root, which the dialect of the branch
+    /// shows to nobody.
+    Within(&'a Name),
+}
+
 /// As long as the descriptor lives.
 fn lock_upper(upper: BorrowedFd<'_>) -> Result<()> {
     match sys::lock::try_exclusive(upper)? {
@@ -143,13 +153,14 @@ impl DirUpper {
         work: &Path,
         descriptors: &Arc<Descriptors>,
     ) -> Result<Arc<DirUpper>> {
+        let work = WorkAt::Apart(work);
         DirUpper::open_with(upper, work, descriptors, AccessTimes::default())
     }
 
     /// As [`DirUpper::open`], with a say on access times.
     pub fn open_with(
         upper: &Path,
-        work: &Path,
+        work: WorkAt<'_>,
         descriptors: &Arc<Descriptors>,
         access_times: AccessTimes,
     ) -> Result<Arc<DirUpper>> {
@@ -160,7 +171,7 @@ impl DirUpper {
     /// where that was volatile.
     pub fn open_to_repair(
         upper: &Path,
-        work: &Path,
+        work: WorkAt<'_>,
         descriptors: &Arc<Descriptors>,
         access_times: AccessTimes,
     ) -> Result<Arc<DirUpper>> {
@@ -169,18 +180,25 @@ impl DirUpper {
 
     fn open_as(
         upper: &Path,
-        work: &Path,
+        work: WorkAt<'_>,
         descriptors: &Arc<Descriptors>,
         access_times: AccessTimes,
         signs: Signs,
     ) -> Result<Arc<DirUpper>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let root = sys::open::path(upper, flags)?;
-        let workdir = sys::open::path(work, flags)?;
+        let workdir = match work {
+            WorkAt::Apart(path) => sys::open::path(path, flags)?,
+            WorkAt::Within(name) => sys::open::entry(At::new(root.as_fd(), name), flags)?,
+        };
         if !sys::proc::works(root.as_fd())? {
             return Err(NEEDS_PROC);
         }
-        check_apart(root.as_fd(), workdir.as_fd())?;
+        check_mount(root.as_fd(), workdir.as_fd())?;
+        match work {
+            WorkAt::Apart(_) => check_apart(root.as_fd(), workdir.as_fd())?,
+            WorkAt::Within(_) => {}
+        }
         lock_upper(root.as_fd())?;
         lock_work(workdir.as_fd())?;
         let area = open_private(workdir.as_fd(), WORK, signs)?;
@@ -274,6 +292,19 @@ impl WritableStorage for DirUpper {
         }
     }
 
+    fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()> {
+        let (dir, node) = (self.root.sibling(dir)?, self.root.sibling(node)?);
+        let mode = RenameMode::NoReplace;
+        loop {
+            let to = self.root.branch().writer()?.fresh_name()?;
+            match dir.shift(name, &self.work, &to, mode, Some(node), None) {
+                // Left by an earlier process: the next number is free.
+                Err(error) if error.is(Errno::EXIST) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
         let (node, name) = self.staged(staged)?;
         self.discard_entry(node, &name, keep)
@@ -312,9 +343,8 @@ const NONE: Capabilities = Capabilities {
     user_xattr: false,
 };
 
-/// Refuses what could not work: a rename between mounts fails with `EXDEV`, and
-/// clearing a work area inside the upper, or around it, would remove the upper.
-fn check_apart(upper: BorrowedFd<'_>, work: BorrowedFd<'_>) -> Result<()> {
+/// Refuses what could not work: a rename between mounts fails with `EXDEV`.
+fn check_mount(upper: BorrowedFd<'_>, work: BorrowedFd<'_>) -> Result<()> {
     let device = |fd: BorrowedFd<'_>| sys::stat::attr(Object::Held(fd)).map(|attr| attr.dev);
     let same_mount = sys::stat::mount_id(upper)? == sys::stat::mount_id(work)?;
     if !same_mount || device(upper)? != device(work)? {
@@ -322,6 +352,12 @@ fn check_apart(upper: BorrowedFd<'_>, work: BorrowedFd<'_>) -> Result<()> {
             "upperdir and workdir must lie on the same mount",
         ));
     }
+    Ok(())
+}
+
+/// The same: clearing a work area around the upper would remove it, and one
+/// inside it would be seen.
+fn check_apart(upper: BorrowedFd<'_>, work: BorrowedFd<'_>) -> Result<()> {
     if is_below(upper, work)? || is_below(work, upper)? {
         return Err(Error::Invalid(
             "upperdir and workdir must be separate, neither inside the other",

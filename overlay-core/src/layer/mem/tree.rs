@@ -316,6 +316,17 @@ impl Tree {
         }
     }
 
+    /// Moves the entry `name` of `dir`, which is `ino`, among the staged.
+    pub(super) fn withdraw(&mut self, dir: u64, name: &Name, ino: u64) -> Result<()> {
+        if self.child(dir, name)? != Some(ino) {
+            return Err(Error::NotFound);
+        }
+        self.detach(dir, name)?;
+        self.staged.insert(ino);
+        self.get_mut(ino)?.ctime = Timestamp::now();
+        Ok(())
+    }
+
     /// Takes a staged object away with all in it. In a loop, not by recursion.
     pub(super) fn discard(&mut self, ino: u64) -> Result<()> {
         if !self.staged.remove(&ino) {

@@ -108,6 +108,10 @@ impl WritableStorage for OwnedUpper {
         Ok(Some(node))
     }
 
+    fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()> {
+        self.inner.withdraw(below(dir), name, below(node))
+    }
+
     fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
         self.inner.discard(below(staged), keep)
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::dialect::{Dialect, Namespace};
+use crate::dialect::{Aufs, Dialect, Namespace};
 
 /// Who wrote the layers.
 ///
@@ -21,14 +21,18 @@ pub enum LayerFormat {
     Overlay,
     /// Container tools or fuse-overlayfs, every layer; the upper one too.
     Containers,
+    /// AuFS, every layer; the upper one is written as AuFS does.
+    Aufs(Aufs),
 }
 
 impl LayerFormat {
-    /// How marks look on the upper layer, which is written with OverlayFS'.
+    /// How marks look on the upper layer; but for AuFS' it is written with
+    /// OverlayFS'.
     pub(super) fn of_upper(self, namespace: Namespace) -> Dialect {
         match self {
             LayerFormat::Auto | LayerFormat::Overlay => Dialect::Overlay(namespace),
             LayerFormat::Containers => Dialect::Containers(namespace),
+            LayerFormat::Aufs(aufs) => Dialect::Aufs(aufs),
         }
     }
 
@@ -41,6 +45,7 @@ impl LayerFormat {
             }
             LayerFormat::Auto | LayerFormat::Overlay => Dialect::Overlay(namespace),
             LayerFormat::Containers => Dialect::Containers(namespace),
+            LayerFormat::Aufs(aufs) => Dialect::Aufs(aufs),
         }
     }
 }
@@ -124,5 +129,7 @@ mod tests {
             of(LayerFormat::Containers),
             Dialect::Containers(Namespace::Trusted)
         );
+        let aufs = Aufs::default();
+        assert_eq!(of(LayerFormat::Aufs(aufs)), Dialect::Aufs(aufs));
     }
 }

@@ -1,8 +1,10 @@
 //! Where a directory really is, so that overlaps are seen through symlinks
 //! and bind mounts.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,7 @@ use rustix::io::Errno;
 
 use super::error::{Role, SetupError};
 use crate::error::Error;
+use crate::name::Name;
 use crate::stack::mounts::MountTable;
 
 /// `st_dev` and `st_ino`.
@@ -61,21 +64,31 @@ impl Place {
     pub(super) fn beside(upper: &Place, mounts: &MountTable) -> Result<Place, SetupError> {
         let mut name = upper.real.clone().into_os_string();
         name.push(".work");
-        let real = PathBuf::from(name);
+        match (upper.real.parent(), upper.real.file_name()) {
+            (Some(parent), Some(_)) => Place::work_in(parent, name.into(), mounts),
+            // The upper layer is "/": nothing lies beside it.
+            _ => Err(SetupError::NothingBeside {
+                upper: upper.path.clone(),
+            }),
+        }
+    }
+
+    /// The work directory of this name in the upper layer; it need not exist.
+    pub(super) fn within(
+        upper: &Place,
+        name: &Name,
+        mounts: &MountTable,
+    ) -> Result<Place, SetupError> {
+        let real = upper.real.join(OsStr::from_bytes(name.as_bytes()));
+        Place::work_in(&upper.real, real, mounts)
+    }
+
+    fn work_in(parent: &Path, real: PathBuf, mounts: &MountTable) -> Result<Place, SetupError> {
         match fs::symlink_metadata(&real) {
             Ok(_) => return Place::find(Role::Work, &real, mounts),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(refusal(Role::Work, &real, error)),
         }
-        let parent = match (real.parent(), upper.real.file_name()) {
-            (Some(parent), Some(_)) => parent,
-            // The upper layer is "/": nothing lies beside it.
-            _ => {
-                return Err(SetupError::NothingBeside {
-                    upper: upper.path.clone(),
-                });
-            }
-        };
         let refused = |error| refusal(Role::Work, &real, error);
         let above = ancestors(parent).map_err(refused)?;
         Ok(Place {

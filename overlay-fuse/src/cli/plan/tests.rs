@@ -65,7 +65,7 @@ fn escapes_and_any_bytes_reach_the_paths() {
 }
 
 #[test]
-fn the_layers_format_is_one_of_three() {
+fn the_layers_format_is_one_of_four() {
     let with = |words: &[u8]| plan(&[b"l", b"m", b"-o", words]);
     assert_eq!(
         plan(&[b"l", b"m"]).unwrap().directories.format,
@@ -73,9 +73,12 @@ fn the_layers_format_is_one_of_three() {
     );
     let containers = with(b"layer_format=containers").unwrap();
     assert_eq!(containers.directories.format, LayerFormat::Containers);
-    let refused = with(b"layer_format=aufs").unwrap_err().to_string();
+    let aufs = with(b"layer_format=aufs").unwrap();
+    let usual = LayerFormat::Aufs(Default::default());
+    assert_eq!(aufs.directories.format, usual);
+    let refused = with(b"layer_format=unionfs").unwrap_err().to_string();
     assert!(
-        refused.contains("layer_format=aufs is unknown"),
+        refused.contains("layer_format=unionfs is unknown"),
         "{refused}"
     );
 }

@@ -35,6 +35,10 @@ pub trait Storages: fmt::Debug + Send + Sync {
     fn on_one_filesystem(&self) -> bool {
         true
     }
+    /// Whether the layers say which numbers their objects have.
+    fn keeps_numbers(&self) -> bool {
+        true
+    }
 }
 
 impl<S: Storages> Storages for Arc<S> {
@@ -62,6 +66,10 @@ impl<S: Storages> Storages for Arc<S> {
 
     fn on_one_filesystem(&self) -> bool {
         S::on_one_filesystem(self)
+    }
+
+    fn keeps_numbers(&self) -> bool {
+        S::keeps_numbers(self)
     }
 }
 
@@ -209,6 +217,11 @@ impl OnDirectories {
     /// Stores `layers`, given top first.
     pub fn new(layers: &[Dir<Stored>], writable: bool) -> OnDirectories {
         OnDirectories::with(layers, writable, Config::default())
+    }
+
+    /// The same for layers that no overlayfs has written.
+    pub fn foreign(layers: &[Dir<Stored>], writable: bool) -> OnDirectories {
+        OnDirectories::over(Scratch::foreign(layers), writable, Config::default())
     }
 
     /// The same as a mount with these options wants it.

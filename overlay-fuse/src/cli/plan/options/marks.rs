@@ -1,6 +1,7 @@
 //! What is stored in the layers beside files: the options of the kernel's
 //! overlayfs.
 
+use overlay_core::dialect::aufs::{Aufs, Diropq, WhiteoutFiles};
 use overlay_core::stack::directories::{LayerFormat, Marks};
 use overlay_core::union::{Index, Metacopy, NfsExport, RedirectDir, Xino};
 
@@ -29,11 +30,18 @@ const NFS_EXPORT: [(&str, NfsExport); 2] = [("on", NfsExport::On), ("off", NfsEx
 
 const XINO: [(&str, Xino); 3] = [("auto", Xino::Auto), ("on", Xino::On), ("off", Xino::Off)];
 
-const LAYER_FORMAT: [(&str, LayerFormat); 3] = [
+const LAYER_FORMAT: [(&str, LayerFormat); 4] = [
     ("auto", LayerFormat::Auto),
     ("overlay", LayerFormat::Overlay),
     ("containers", LayerFormat::Containers),
+    ("aufs", LayerFormat::Aufs(AUFS)),
 ];
+
+/// As AuFS does it without options.
+const AUFS: Aufs = Aufs {
+    opaque: Diropq::Whiteouted,
+    whiteouts: WhiteoutFiles::Linked,
+};
 
 const OFF: &str = "accepted: so it is in any case";
 
@@ -94,10 +102,12 @@ pub(super) const MARKS: Group = Group {
         ),
         value(
             "layer_format",
-            "auto|overlay|containers",
+            "auto|overlay|containers|aufs",
             "what the layers are: containers reads the .wh. names of container tools and \
-             fuse-overlayfs as whiteouts, overlay as names; auto (the default): as containers only \
-             the lower layers in the storage of a container engine that uses a mount program",
+             fuse-overlayfs as whiteouts, overlay as names; aufs: all are branches of AuFS, and \
+             the upper one is written so, with the work directory inside unless workdir names \
+             another; auto (the default): as containers only the lower layers in the storage of a \
+             container engine that uses a mount program",
             |draft, given| {
                 draft.format = given.choose(&LAYER_FORMAT)?;
                 Ok(())
