@@ -12,6 +12,7 @@ use crate::layer::{New, Node};
 use crate::name::Name;
 
 mod containers;
+pub mod conversion;
 mod entry;
 mod marks;
 mod names;

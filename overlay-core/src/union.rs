@@ -25,7 +25,6 @@ use table::{ObjectId, ROOT, Table};
 mod acl;
 mod attr;
 mod claim;
-mod copy_data;
 mod copy_up;
 mod create;
 mod index;
