@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a broken test setup may panic")]
 
+pub mod branches;
 pub mod check;
 pub mod conformance;
 pub mod containers;
