@@ -16,6 +16,7 @@ mod cuts;
 mod directories;
 mod refusals;
 mod round_trips;
+mod system_calls;
 
 const TO_OVERLAY: (Form, Form) = (Form::Aufs, Form::Overlay);
 const TO_AUFS: (Form, Form) = (Form::Overlay, Form::Aufs);
