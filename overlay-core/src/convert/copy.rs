@@ -29,6 +29,9 @@ struct Open {
     path: Vec<u8>,
 }
 
+/// An object, and its copy.
+type Pair = (Arc<dyn Node>, Arc<dyn WritableNode>);
+
 pub(super) struct Copy<'a> {
     /// First names of what has several.
     linked: BTreeMap<(u64, u64), Arc<dyn WritableNode>>,
@@ -100,7 +103,7 @@ impl Copy<'_> {
         from: &dyn Node,
         to: &dyn WritableNode,
         name: &Name,
-    ) -> Result<Option<(Arc<dyn Node>, Arc<dyn WritableNode>)>> {
+    ) -> Result<Option<Pair>> {
         let found = from.lookup(name)?.ok_or(Error::NotFound)?;
         let (node, attr) = (found.node, found.attr);
         let id = (attr.dev, attr.ino);

@@ -104,12 +104,12 @@ pub(super) fn list(node: &dyn Node) -> Result<Vec<Listed>> {
     Ok(entries)
 }
 
+/// Looks at a directory, and names those of its entries that are to be visited.
+type Visit<'a, T> = &'a mut dyn FnMut(&Dir<T>, &mut Vec<NameBuf>) -> Done<()>;
+
 /// Calls `visit` for the root and all directories that a call named, each
 /// after its parent. A tree of any depth takes no more of the stack.
-pub(super) fn walk<T: Tree>(
-    root: T,
-    visit: &mut dyn FnMut(&Dir<T>, &mut Vec<NameBuf>) -> Done<()>,
-) -> Done<()> {
+pub(super) fn walk<T: Tree>(root: T, visit: Visit<'_, T>) -> Done<()> {
     let root = Arc::new(Dir {
         parent: None,
         name: None,

@@ -51,10 +51,10 @@ pub(super) struct Args {
     #[arg(value_name = "BRANCH")]
     branch: PathBuf,
     /// The form that it has
-    #[arg(long, value_name = "FORM", requires = "to")]
+    #[arg(long, value_name = "FORM")]
     from: Option<Word>,
     /// The form that it gets: aufs or overlay
-    #[arg(long, value_name = "FORM", requires = "from")]
+    #[arg(long, value_name = "FORM")]
     to: Option<Word>,
     /// Marks are user.overlay.* attributes and files, as with ufsmount -o userxattr
     #[arg(long)]
@@ -156,8 +156,13 @@ fn converted(args: &Args) -> Result<(), Ending> {
 }
 
 fn asked(args: &Args) -> Result<Option<Conversion>, Ending> {
-    let (Some(from), Some(to)) = (args.from, args.to) else {
-        return Ok(None);
+    let (from, to) = match (args.from, args.to) {
+        (Some(from), Some(to)) => (from, to),
+        (None, None) => return Ok(None),
+        (Some(_), None) | (None, Some(_)) => {
+            let sentence = "one form is missing: say both --from and --to".to_owned();
+            return Err(Ending::Failed(code::USAGE, sentence));
+        }
     };
     let namespace = match args.userxattr {
         true => Namespace::User,
