@@ -114,7 +114,7 @@ impl Kind {
             Kind::OverlayAttribute => (
                 "overlay-attribute",
                 Refuses,
-                "it has an attribute that OverlayFS takes for its own",
+                "it has an attribute that OverlayFS or container tools take for a mark",
                 "remove the attribute (setfattr -x)",
             ),
             Kind::EscapedAttribute => (

@@ -196,16 +196,10 @@ impl Survey<'_> {
                 } else {
                     self.mark(mark, opacity)
                 }
-            } else if self.conversion.from == Form::Containers {
-                let others = namespace.other_prefixes();
-                let mark = others.filter_map(|prefix| name.strip_prefix(prefix)).next();
-                mark.and_then(|mark| match mark {
-                    b"opaque" => None,
-                    mark if mark.starts_with(ESCAPE) => Some(Kind::EscapedAttribute),
-                    _ => Some(Kind::OtherMark),
-                })
             } else {
-                None
+                let mut others = namespace.other_prefixes();
+                let mark = others.find_map(|prefix| name.strip_prefix(prefix));
+                mark.and_then(|mark| self.other_mark(mark))
             };
             if let Some(kind) = kind {
                 let detail = name.escape_ascii().to_string();
@@ -213,6 +207,18 @@ impl Survey<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What becomes of an attribute that would be a mark in another namespace.
+    fn other_mark(&self, mark: &[u8]) -> Option<Kind> {
+        match (self.conversion.from, mark) {
+            (Form::Containers, b"opaque") => None,
+            (Form::Containers, mark) if mark.starts_with(ESCAPE) => Some(Kind::EscapedAttribute),
+            (Form::Containers, _) => Some(Kind::OtherMark),
+            // Anybody's, but it would count while the branch is half-way.
+            (Form::Aufs | Form::Overlay, b"opaque") => Some(Kind::OverlayAttribute),
+            (Form::Aufs | Form::Overlay, _) => None,
+        }
     }
 
     /// What becomes of a mark in the namespace that counts.

@@ -58,6 +58,36 @@ fn what_overlayfs_cannot_say_is_refused() {
     }
 }
 
+/// It would count while the branch is half-way, and hide what was to be seen.
+#[test]
+fn a_mark_of_another_namespace_is_refused_where_it_is_none() {
+    for forms in [TO_OVERLAY, TO_AUFS] {
+        for name in ["user.overlay.opaque", "user.fuseoverlayfs.opaque"] {
+            let storage = branch("d/");
+            set(&storage, "d", name.as_bytes(), b"y");
+            refused(&storage, forms, Kind::OverlayAttribute, "d");
+        }
+        let storage = branch("d/");
+        set(&storage, "d", b"user.overlay.origin", b"y");
+        convert(&storage, forms).unwrap();
+        assert!(
+            all(&storage)[&b"d"[..]]
+                .xattrs
+                .contains_key(&b"user.overlay.origin"[..])
+        );
+    }
+    for to in [Form::Overlay, Form::Aufs] {
+        let storage = branch("d/ d/f=");
+        set(&storage, "d", b"user.fuseoverlayfs.opaque", b"y");
+        let below = scenario::layer("d/ d/g=", 1);
+        let before = seen(&*Storage::root(&*storage), &below);
+        convert(&storage, (Form::Containers, to)).unwrap();
+        assert_eq!(seen(&*Storage::root(&*storage), &below).len(), before.len());
+        let left = &all(&storage)[&b"d"[..]].xattrs;
+        assert!(!left.contains_key(&b"user.fuseoverlayfs.opaque"[..]));
+    }
+}
+
 #[test]
 fn what_aufs_cannot_say_is_refused() {
     let long = "n".repeat(243);
