@@ -13,6 +13,7 @@ use crate::name::{NAME_MAX, Name};
 
 pub mod aufs;
 mod containers;
+pub mod conversion;
 mod entry;
 mod marks;
 mod names;

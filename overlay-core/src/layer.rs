@@ -25,9 +25,12 @@ use crate::handle::FileHandle;
 use crate::name::Name;
 
 mod acl;
+mod copy_data;
 pub mod dir;
 pub mod mem;
 pub mod owners;
+
+pub(crate) use copy_data::copy_data;
 
 pub use crate::how::{RawEntry, RenameMode, SeekTo, SetXattr};
 

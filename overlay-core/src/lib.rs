@@ -14,6 +14,7 @@
 //! | [`dialect`] | how whiteouts and opaque directories look on a branch |
 //! | [`stack`], `policy` | the branches, top first, and which one takes changes |
 //! | [`check`] | a stack that nobody uses looked over, and repaired |
+//! | [`convert`] | a branch that nobody uses rewritten in the other dialect |
 //! | [`union`] | the engine: lookup, listing, copy-up, rename, one verb a file |
 //! | [`fs`] | paths and files over it |
 //!
@@ -23,6 +24,7 @@
 
 pub mod attr;
 pub mod check;
+pub mod convert;
 pub mod dialect;
 pub mod error;
 pub mod fs;

@@ -28,7 +28,6 @@ mod acl;
 mod attr;
 mod beside;
 mod claim;
-mod copy_data;
 mod copy_up;
 mod create;
 mod index;

@@ -3,17 +3,19 @@
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 mod check;
+mod convert;
 mod daemon;
 mod escape;
 mod log;
 mod plan;
+mod progress;
 mod serve;
 mod ufs;
 
@@ -138,6 +140,15 @@ fn usage(program: &str, error: &clap::Error) -> Result<(), String> {
     let line = text.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
     Err(format!("{line}: see {program} --help"))
+}
+
+/// A path as it is if a terminal takes no harm from it, else escaped.
+fn shown(path: &Path) -> String {
+    let path = path.as_os_str().as_encoded_bytes();
+    match std::str::from_utf8(path) {
+        Ok(path) if !path.contains(char::is_control) => path.to_owned(),
+        Ok(_) | Err(_) => path.escape_ascii().to_string(),
+    }
 }
 
 /// Whether the log on the standard error may have colours.

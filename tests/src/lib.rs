@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a broken test setup may panic")]
 
 pub mod aufs;
+pub mod branches;
 pub mod check;
 pub mod conformance;
 pub mod containers;

@@ -14,7 +14,7 @@ const ORDER: &[&[&str]] = &[
     &["layer"],
     &["dialect"],
     &["stack", "policy"],
-    &["check"],
+    &["check", "convert"],
     &["union"],
     &["fs"],
 ];

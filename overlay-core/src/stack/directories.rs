@@ -24,6 +24,7 @@ use crate::stack::Stack;
 use crate::stack::mounts::{MountTable, unescape_option};
 use crate::sys;
 
+mod branch;
 mod error;
 mod format;
 mod look;
@@ -31,6 +32,7 @@ mod owners;
 mod place;
 mod undo;
 
+pub use branch::{CopyTarget, LoneBranch};
 pub use error::{Role, SetupError};
 pub use format::LayerFormat;
 pub use look::Looked;
@@ -217,6 +219,7 @@ impl Directories {
             work_within: self.within().is_some(),
         };
         places.check_overlaps()?;
+        places.refuse_half_converted()?;
         if let Some(point) = &self.mount_point {
             places.check_mount_point(point, &mounts)?;
         }
@@ -284,6 +287,22 @@ impl Places {
             }
         }
         Ok(())
+    }
+
+    /// A branch with marks of two forms shows what was deleted, in one or the
+    /// other.
+    fn refuse_half_converted(&self) -> Result<(), SetupError> {
+        match self
+            .all()
+            .iter()
+            .find(|place| branch::is_half_converted(place))
+        {
+            Some(place) => Err(SetupError::HalfConverted {
+                role: place.role,
+                path: place.path.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// A layer below the mount point is fine: layers are held by descriptors.

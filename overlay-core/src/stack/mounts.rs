@@ -79,11 +79,16 @@ impl MountEntry {
             .map(|rest| self.root.join(rest))
     }
 
-    /// The values of the filesystem's own option `name`, unescaped.
+    /// The value of the filesystem's own option `name`, unescaped.
     pub fn option(&self, name: &str) -> Option<PathBuf> {
+        self.options(name).next()
+    }
+
+    /// All values of an option that may be given several times.
+    pub fn options(&self, name: &str) -> impl Iterator<Item = PathBuf> {
         self.options
             .split(|b| *b == b',')
-            .find_map(|option| option.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+            .filter_map(|option| option.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
             .map(|value| unescape(value).into())
     }
 }

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use super::Union;
-use super::copy_data::copy_data;
 use super::inode::Inode;
 use super::locks::{CopyUpGuard, DirWrite};
 use super::origin::LowerLinks;
@@ -20,7 +19,9 @@ use super::table::ObjectId;
 use crate::attr::{Attr, FileKind, SetAttr};
 use crate::dialect::Dialect;
 use crate::error::{Errno, Error, Result};
-use crate::layer::{Access, New, NewKind, Node, RenameMode, SetXattr, Staged, WritableNode};
+use crate::layer::{
+    Access, New, NewKind, Node, RenameMode, SetXattr, Staged, WritableNode, copy_data,
+};
 use crate::policy::Target;
 use crate::sys;
 

@@ -9,14 +9,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Union;
-use super::copy_data::copy_data;
 use super::copy_up::DataNeeded;
 use super::inode::{Body, DataBelow, Inode, Other};
 use super::locks::CopyUpGuard;
 use super::options::Metacopy;
 use crate::attr::{Attr, FileKind, SetAttr};
 use crate::error::{Error, Result};
-use crate::layer::{Access, Found, Node, OpenFile, SetXattr, WritableNode};
+use crate::layer::{Access, Found, Node, OpenFile, SetXattr, WritableNode, copy_data};
 use crate::name::NameBuf;
 use crate::policy::Target;
 

@@ -12,13 +12,11 @@ use overlay_core::union::RedirectDir;
 use overlay_core::{Directories, Stack};
 
 use super::plan::{self, Unmounted};
+use super::progress::Progress;
 use super::serve::redirect_dir;
 
 mod json;
-mod progress;
 mod text;
-
-use progress::Progress;
 
 /// The exit codes; bits, as those of `fsck(8)`.
 mod code {
@@ -196,7 +194,7 @@ fn tell(
     repair: Repair,
 ) -> Result<u8, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut progress = Progress::new(io::stderr().is_terminal());
+    let mut progress = Progress::new("checked", io::stderr().is_terminal());
     let mut written = Ok(());
     let summary = check.run(repair, &mut |event| {
         match event {

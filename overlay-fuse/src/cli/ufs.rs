@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, say, usage};
+use super::{check, convert, say, usage};
 use crate::demo::{self, Colours, DemoError, Page};
 
 /// Looks at unions of directories.
@@ -21,6 +21,8 @@ pub(super) struct Args {
 enum Task {
     /// Look a stack over that is not mounted, and repair it
     Check(check::Args),
+    /// Rewrite a branch that is not mounted in the form of AuFS or OverlayFS
+    Convert(convert::Args),
     /// Show a union at work, layer by layer, in a temporary place
     Demo,
 }
@@ -30,12 +32,14 @@ pub fn ufs() -> ExitCode {
     let result = match Args::try_parse() {
         Ok(Args { command }) => match command {
             Task::Check(args) => return check::run(args),
+            Task::Convert(args) => return convert::run(args),
             Task::Demo => show_demo(),
         },
-        Err(error) if env::args_os().nth(1).is_some_and(|word| word == "check") => {
-            return check::usage_error(&error);
-        }
-        Err(error) => usage("ufs", &error),
+        Err(error) => match env::args_os().nth(1) {
+            Some(word) if word == "check" => return check::usage_error(&error),
+            Some(word) if word == "convert" => return convert::usage_error(&error),
+            Some(_) | None => usage("ufs", &error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -76,7 +76,7 @@ pub enum AccessTimes {
 /// directory, without a change to either.
 #[derive(Debug)]
 pub struct UpperLock {
-    _upper: OwnedFd,
+    upper: OwnedFd,
     _work: Option<OwnedFd>,
 }
 
@@ -97,10 +97,7 @@ impl UpperLock {
             }
             None => None,
         };
-        Ok(UpperLock {
-            _upper: upper,
-            _work: work,
-        })
+        Ok(UpperLock { upper, _work: work })
     }
 }
 
@@ -201,6 +198,43 @@ impl DirUpper {
         }
         lock_upper(root.as_fd())?;
         lock_work(workdir.as_fd())?;
+        DirUpper::with_locked(root, workdir, access_times, signs, descriptors)
+    }
+
+    /// Opens a directory that is locked already, to rewrite what it stores: the
+    /// work area is a directory `area` inside it, which nobody clears away.
+    ///
+    /// Before that is made, the attribute `note` is set on the directory,
+    /// unless it is there; if that fails, nothing has changed.
+    pub fn within(
+        lock: UpperLock,
+        area: &Name,
+        note: (&[u8], &[u8]),
+        descriptors: &Arc<Descriptors>,
+    ) -> Result<Arc<DirUpper>> {
+        let root = lock.upper;
+        if !sys::proc::works(root.as_fd())? {
+            return Err(NEEDS_PROC);
+        }
+        let (name, value) = note;
+        match sys::xattr::set(Object::Held(root.as_fd()), name, value, SetXattr::Create) {
+            Ok(()) => {}
+            Err(error) if error.is(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        let workdir = open_private(root.as_fd(), area.as_bytes(), Signs::Left)?;
+        lock_work(workdir.as_fd())?;
+        let times = AccessTimes::Unchanged;
+        DirUpper::with_locked(root, workdir, times, Signs::Left, descriptors)
+    }
+
+    fn with_locked(
+        root: OwnedFd,
+        workdir: OwnedFd,
+        access_times: AccessTimes,
+        signs: Signs,
+        descriptors: &Arc<Descriptors>,
+    ) -> Result<Arc<DirUpper>> {
         let area = open_private(workdir.as_fd(), WORK, signs)?;
         let mut writer = Writer {
             work: area,
@@ -229,6 +263,11 @@ impl DirUpper {
             root: DirNode::root(&branch, Descriptor::new(root)),
             work: DirNode::root(&branch, Descriptor::new(held)),
         }))
+    }
+
+    /// Makes durable what was written to the filesystem below; see `syncfs(2)`.
+    pub fn sync_filesystem(&self) -> Result<()> {
+        sys::sync::filesystem(self.root.branch().writer()?.work())
     }
 
     /// The node behind a staged one, and its name in the work area.

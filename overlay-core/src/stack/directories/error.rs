@@ -22,6 +22,10 @@ pub enum Role {
     Work,
     /// Where the union is mounted.
     MountPoint,
+    /// A directory that is to be converted.
+    Branch,
+    /// Where a converted copy is made.
+    Copy,
 }
 
 impl fmt::Display for Role {
@@ -31,6 +35,8 @@ impl fmt::Display for Role {
             Role::Upper => "upper layer",
             Role::Work => "work directory",
             Role::MountPoint => "mount point",
+            Role::Branch => "branch",
+            Role::Copy => "copy",
         })
     }
 }
@@ -189,6 +195,55 @@ pub enum SetupError {
         path: PathBuf,
         /// Where the overlay is mounted.
         point: PathBuf,
+    },
+    /// `ufs convert` was interrupted there.
+    #[error(
+        "{role} {path:?} is half-way from one form to another, for ufs convert was interrupted there: run ufs convert {path:?} again to finish it"
+    )]
+    HalfConverted {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// A branch to be converted is the upper layer of a union of ours, or
+    /// being converted.
+    #[error(
+        "branch {path:?} is in use by a mount or another conversion: unmount it first, or wait"
+    )]
+    BranchInUse {
+        /// The branch.
+        path: PathBuf,
+    },
+    /// A branch to be converted is a union itself.
+    #[error(
+        "{path:?} is where a union is mounted ({kind}), not a branch: unmount it, and name the directory of the branch"
+    )]
+    NotABranch {
+        /// As it was given.
+        path: PathBuf,
+        /// The type of the mount.
+        kind: String,
+    },
+    /// There is something where a copy is to be made.
+    #[error("copy {path:?} is not empty: name an empty or a missing directory")]
+    NotEmpty {
+        /// As it was given.
+        path: PathBuf,
+    },
+    /// The marks of a conversion cannot be stored.
+    #[error(
+        "{role} {path:?} does not take the attribute {attribute} ({source}): run as root on a filesystem that stores such attributes, or use --userxattr for those that anybody may set"
+    )]
+    NoConversionMark {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// The attribute's name.
+        attribute: String,
+        /// What the system said.
+        source: Error,
     },
     /// No extended attributes can be stored.
     #[error(

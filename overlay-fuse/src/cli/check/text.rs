@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use overlay_core::Directories;
 use overlay_core::check::{Finding, Outcome, Remedy, Repair, Severity, Spot, Summary};
 
+use crate::cli::shown;
+
 /// The directory that a finding's path starts from, and what it is.
 pub(super) fn place(directories: &Directories, finding: &Finding) -> (&'static str, PathBuf) {
     let index = match finding.spot {
@@ -53,12 +55,7 @@ pub(super) fn finding(
         [] => directory,
         [..] => directory.join(finding.path()),
     };
-    let path = path.as_os_str().as_encoded_bytes();
-    // As it is if a terminal takes no harm from it.
-    let path = match std::str::from_utf8(path) {
-        Ok(path) if !path.contains(char::is_control) => path.to_owned(),
-        Ok(_) | Err(_) => path.escape_ascii().to_string(),
-    };
+    let path = shown(&path);
     let detail = match &*finding.detail {
         "" => String::new(),
         detail => format!(" ({detail})"),

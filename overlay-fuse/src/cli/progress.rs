@@ -1,9 +1,9 @@
-//! A line on the terminal that says how far a long check is.
+//! A line on the terminal that says how far something long is.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-/// A check that takes no longer says nothing.
+/// What takes no longer says nothing.
 const SOON: Duration = Duration::from_secs(2);
 
 /// How often the line changes.
@@ -12,14 +12,17 @@ const EVERY: Duration = Duration::from_millis(250);
 /// Shown on the standard error, if that is a terminal.
 #[derive(Debug)]
 pub(super) struct Progress {
+    /// What was done with the objects.
+    done: &'static str,
     /// `None` where nobody would see it.
     next: Option<Instant>,
     shown: bool,
 }
 
 impl Progress {
-    pub(super) fn new(seen: bool) -> Progress {
+    pub(super) fn new(done: &'static str, seen: bool) -> Progress {
         Progress {
+            done,
             next: seen.then(|| Instant::now() + SOON),
             shown: false,
         }
@@ -30,7 +33,8 @@ impl Progress {
         if self.next.is_some_and(|next| now >= next) {
             self.next = Some(now + EVERY);
             self.shown = true;
-            self.write(format_args!("\r{objects} objects checked"));
+            let done = self.done;
+            self.write(format_args!("\r{objects} objects {done}"));
         }
     }
 

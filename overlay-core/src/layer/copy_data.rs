@@ -6,7 +6,7 @@ use crate::error::{Errno, Error, Result};
 use crate::layer::{OpenFile, SeekTo};
 
 /// Makes `to`, which is empty, hold the first `size` bytes of `from`.
-pub(super) fn copy_data(from: &dyn OpenFile, to: &dyn OpenFile, size: u64) -> Result<()> {
+pub(crate) fn copy_data(from: &dyn OpenFile, to: &dyn OpenFile, size: u64) -> Result<()> {
     if to.reflink(from)? {
         return Ok(());
     }
