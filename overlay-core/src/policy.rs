@@ -1,8 +1,20 @@
 //! Which branch takes new objects and copies.
 //!
 //! In an overlay stack there is no choice: the one writable branch, on top.
-//! The question is asked here all the same, so that several writable branches
-//! and the policies of aufs have their place.
+//! [`target`] answers for it, and asks nobody.
+//!
+//! Where several branches are writable, the policies of aufs and mergerfs
+//! decide. They stand in one table ([`CREATE`], [`COPY_UP`]), which the parser,
+//! the help and the documentation share.
+//!
+//! ```
+//! use overlay_core::policy::CreatePolicy;
+//! let policy: CreatePolicy = "mfsrr:10M:60".parse()?;
+//! assert_eq!(policy.to_string(), "mfsrr:10485760:60");
+//! let error = "mspmfs".parse::<CreatePolicy>().unwrap_err();
+//! assert!(error.to_string().contains("write epmfs"));
+//! # Ok::<(), overlay_core::policy::PolicyError>(())
+//! ```
 
 use std::sync::Arc;
 
@@ -10,6 +22,18 @@ use crate::dialect::{Dialect, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::{New, WritableStorage};
 use crate::stack::{Stack, Store};
+
+mod table;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use table::{
+    Arguments, COPY_UP, CREATE, CopyUpRow, CopyUpRule, CreateRow, CreateRule, REFUSED, Refused,
+    WhenFull,
+};
+pub use words::{CopyUpPolicy, CreatePolicy, PolicyError, SECONDS, SECONDS_MAX};
 
 /// The branch that takes what is written.
 #[derive(Debug, Clone)]
