@@ -1,11 +1,18 @@
 //! Which branch takes new objects and copies.
 //!
 //! In an overlay stack there is no choice: the one writable branch, on top.
-//! [`target`] answers for it, and asks nobody.
+//! `target` answers for it, and asks nobody.
 //!
-//! Where several branches are writable, the policies of aufs and mergerfs
-//! decide. They stand in one table ([`CREATE`], [`COPY_UP`]), which the parser,
-//! the help and the documentation share.
+//! Where several branches are writable, a [`Chooser`] decides by the policies
+//! of aufs and mergerfs. They stand in one table ([`CREATE`], [`COPY_UP`]),
+//! which the parser and the documentation share. Nothing here looks at a disk:
+//! a policy asks [`Candidate`]s, and only what it needs, since each question is
+//! a system call to somebody. What overrides all of them is [`constrain`].
+//!
+//! No mount uses a chooser yet.
+//!
+//! Locks: the last look at the free space, a leaf; never held while a
+//! candidate is asked.
 //!
 //! ```
 //! use overlay_core::policy::CreatePolicy;
@@ -23,12 +30,21 @@ use crate::error::{Error, Result};
 use crate::layer::{New, WritableStorage};
 use crate::stack::{Stack, Store};
 
+mod candidate;
+mod choose;
+mod constrain;
+mod copy_up;
+mod create;
+mod look;
 mod table;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use candidate::{Candidate, Place, Space};
+pub use choose::Chooser;
+pub use constrain::constrain;
 pub use table::{
     Arguments, COPY_UP, CREATE, CopyUpRow, CopyUpRule, CreateRow, CreateRule, REFUSED, Refused,
     WhenFull,

@@ -1,5 +1,5 @@
-//! All policies, as one table each: what the parser accepts, `--help` says and
-//! `docs/aufs.md` lists.
+//! All policies, as one table each: what the parser accepts and `docs/aufs.md`
+//! lists, and what `--help` is to say.
 
 /// What stands behind a policy's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,8 @@ const fn also(long: &'static str, mut row: CreateRow) -> CreateRow {
     row
 }
 
-/// The policies for new objects. The first is the default.
+/// The policies for new objects. The first is the default. Marks override each
+/// of them: see [`constrain`](super::constrain).
 pub const CREATE: &[CreateRow] = &[
     also(
         "top-down-parent",

@@ -1,6 +1,12 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod always;
+mod copies;
+mod each;
+mod looks;
+mod overridden;
 mod words;
+mod world;
 
 use super::Arguments;
 
