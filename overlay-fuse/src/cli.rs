@@ -17,7 +17,7 @@ mod plan;
 mod serve;
 mod ufs;
 
-pub use plan::{Plan, UsageError};
+pub use plan::{Plan, UsageError, aufs};
 pub use ufs::ufs;
 
 /// What `--help` says of the layers.

@@ -80,8 +80,8 @@ pub enum CreateRule {
     Newest,
 }
 
-const AUFS: &str = "aufs(5), Policies for Creating";
-const MERGERFS: &str = "mergerfs, functions_categories_policies.md";
+const AUFS: &str = "`aufs(5)`, Policies for Creating; `fs/aufs/wbr_policy.c`";
+const MERGERFS: &str = "mergerfs, `functions_categories_policies.md`";
 
 const fn row(
     name: &'static str,
@@ -300,7 +300,7 @@ pub enum CopyUpRule {
     BottomUp,
 }
 
-const AUFS_COPY_UP: &str = "aufs(5), Policies for Copy-Up";
+const AUFS_COPY_UP: &str = "`aufs(5)`, Policies for Copy-Up; `fs/aufs/wbr_policy.c`";
 
 /// The policies for copies. The first is the default.
 pub const COPY_UP: &[CopyUpRow] = &[
