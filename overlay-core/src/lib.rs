@@ -12,7 +12,7 @@
 //! | [`sys`] | system calls, one a function; the only unsafe code |
 //! | [`layer`] | what one branch stores: objects and how they change, on disk ([`layer::dir`]) or in memory ([`layer::mem`]) |
 //! | [`dialect`] | how whiteouts and opaque directories look on a branch |
-//! | [`stack`], `policy` | the branches, top first, and which one takes changes |
+//! | [`stack`], [`policy`] | the branches, top first, and which one takes changes |
 //! | [`check`] | a stack that nobody uses looked over, and repaired |
 //! | [`convert`] | a branch that nobody uses rewritten in the other dialect |
 //! | [`union`] | the engine: lookup, listing, copy-up, rename, one verb a file |
@@ -32,7 +32,7 @@ pub mod handle;
 pub mod how;
 pub mod layer;
 pub mod name;
-mod policy;
+pub mod policy;
 pub mod spec;
 pub mod stack;
 pub mod sys;

@@ -19,7 +19,7 @@ mod progress;
 mod serve;
 mod ufs;
 
-pub use plan::{Plan, UsageError};
+pub use plan::{Plan, UsageError, aufs};
 pub use ufs::ufs;
 
 /// What `--help` says of the layers.

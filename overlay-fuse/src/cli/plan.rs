@@ -11,6 +11,7 @@ use super::Args;
 use crate::mount::{MountFlag, MountOptions};
 use crate::presentation::Presentation;
 
+pub mod aufs;
 mod draft;
 mod error;
 mod options;

@@ -91,7 +91,7 @@ impl<'a> Given<'a> {
     }
 
     /// The value as it was written, backslashes included: for lists.
-    fn list(&self) -> &OsStr {
+    pub(super) fn list(&self) -> &OsStr {
         self.value
     }
 
@@ -100,12 +100,12 @@ impl<'a> Given<'a> {
         unescape(self.value)
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.text().into()
     }
 
     /// The value as one of a few words.
-    fn choose<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, UsageError> {
+    pub(super) fn choose<T: Copy>(&self, choices: &[(&str, T)]) -> Result<T, UsageError> {
         let found = choices.iter().find(|(word, _)| *word == self.value);
         found.map(|(_, meaning)| *meaning).ok_or_else(|| {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
@@ -123,7 +123,7 @@ impl<'a> Given<'a> {
     }
 
     /// The value cannot be; `why` says what can.
-    fn wrong(&self, why: impl Into<String>) -> UsageError {
+    pub(super) fn wrong(&self, why: impl Into<String>) -> UsageError {
         UsageError::Wrong {
             name: self.name,
             value: self.value.to_owned(),

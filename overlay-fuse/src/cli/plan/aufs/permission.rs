@@ -1,0 +1,328 @@
+//! What a branch may be used for: `ro+wh`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How a branch may be accessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `rw`
+    ReadWrite,
+    /// `ro`
+    ReadOnly,
+    /// `rr`: its filesystem itself cannot be written, by nobody.
+    RealReadOnly,
+}
+
+impl Access {
+    const ALL: [Access; 3] = [Access::ReadWrite, Access::ReadOnly, Access::RealReadOnly];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Access::ReadWrite => "rw",
+            Access::ReadOnly => "ro",
+            Access::RealReadOnly => "rr",
+        }
+    }
+}
+
+/// What more is said of a branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attribute {
+    /// `wh`
+    Whiteouts,
+    /// `nolwh`
+    UnlinkedWhiteouts,
+    /// `coo_reg`
+    CopyFilesOnOpen,
+    /// `coo_all`
+    CopyAllOnOpen,
+    /// `moo`
+    MoveOnOpen,
+    /// `fhsm`
+    Hierarchy,
+    /// `unpin`
+    Unpin,
+    /// `icexsec`
+    IgnoreSecurity,
+    /// `icexsys`
+    IgnoreSystem,
+    /// `icextr`
+    IgnoreTrusted,
+    /// `icexusr`
+    IgnoreUser,
+    /// `icexoth`
+    IgnoreOther,
+}
+
+/// On which branches an attribute has a meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fits {
+    /// On all.
+    Any,
+    /// On `rw`.
+    Writable,
+    /// On `ro` and `rr`.
+    ReadOnly,
+}
+
+impl Fits {
+    fn on(self, access: Access) -> bool {
+        match (self, access) {
+            (Fits::Any, _) => true,
+            (Fits::Writable, access) => access == Access::ReadWrite,
+            (Fits::ReadOnly, access) => access != Access::ReadWrite,
+        }
+    }
+
+    /// As the documentation has it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Fits::Any => "all",
+            Fits::Writable => "`rw`",
+            Fits::ReadOnly => "`ro`, `rr`",
+        }
+    }
+}
+
+/// One attribute.
+#[derive(Debug)]
+pub struct AttributeRow {
+    /// As it is written.
+    pub word: &'static str,
+    /// What it stands for.
+    pub attributes: &'static [Attribute],
+    /// Where it fits.
+    pub fits: Fits,
+    /// What it does.
+    pub what: &'static str,
+    /// What becomes of it here.
+    pub here: &'static str,
+}
+
+const NOT_YET: &str = "not yet";
+
+const fn row(
+    word: &'static str,
+    attributes: &'static [Attribute],
+    fits: Fits,
+    what: &'static str,
+    here: &'static str,
+) -> AttributeRow {
+    AttributeRow {
+        word,
+        attributes,
+        fits,
+        what,
+        here,
+    }
+}
+
+/// All attributes, in the order in which they are written.
+pub const ATTRIBUTES: &[AttributeRow] = &[
+    row(
+        "wh",
+        &[Attribute::Whiteouts],
+        Fits::ReadOnly,
+        "the branch may hold whiteouts, which count; without it nobody looks for them",
+        NOT_YET,
+    ),
+    row(
+        "nolwh",
+        &[Attribute::UnlinkedWhiteouts],
+        Fits::Writable,
+        "each whiteout is a file of its own, not a hard link of one",
+        NOT_YET,
+    ),
+    row(
+        "coo_reg",
+        &[Attribute::CopyFilesOnOpen],
+        Fits::Any,
+        "opening a regular file copies it to the nearest writable branch above",
+        NOT_YET,
+    ),
+    row(
+        "coo_all",
+        &[Attribute::CopyAllOnOpen],
+        Fits::Any,
+        "the same for regular files and directories",
+        NOT_YET,
+    ),
+    row(
+        "moo",
+        &[Attribute::MoveOnOpen],
+        Fits::Writable,
+        "as `coo_reg`, and the original is removed",
+        NOT_YET,
+    ),
+    row(
+        "fhsm",
+        &[Attribute::Hierarchy],
+        Fits::Any,
+        "the branch is one level of a hierarchy of storage, which a program of its own manages",
+        "to be refused: there is no such program (`aufs_fhsm(5)`)",
+    ),
+    row(
+        "unpin",
+        &[Attribute::Unpin],
+        Fits::Any,
+        "the top directory of the branch may be renamed; no effect since Linux 3.18",
+        "accepted: so it is in any case",
+    ),
+    row(
+        "icex",
+        &[
+            Attribute::IgnoreSecurity,
+            Attribute::IgnoreSystem,
+            Attribute::IgnoreTrusted,
+            Attribute::IgnoreUser,
+            Attribute::IgnoreOther,
+        ],
+        Fits::Any,
+        "all of the following",
+        NOT_YET,
+    ),
+    row(
+        "icexsec",
+        &[Attribute::IgnoreSecurity],
+        Fits::Any,
+        "a copy may fail to take over attributes `security.*`",
+        NOT_YET,
+    ),
+    row(
+        "icexsys",
+        &[Attribute::IgnoreSystem],
+        Fits::Any,
+        "the same for `system.*` (ACLs)",
+        NOT_YET,
+    ),
+    row(
+        "icextr",
+        &[Attribute::IgnoreTrusted],
+        Fits::Any,
+        "the same for `trusted.*`",
+        NOT_YET,
+    ),
+    row(
+        "icexusr",
+        &[Attribute::IgnoreUser],
+        Fits::Any,
+        "the same for `user.*`",
+        NOT_YET,
+    ),
+    row(
+        "icexoth",
+        &[Attribute::IgnoreOther],
+        Fits::Any,
+        "the same for all others",
+        NOT_YET,
+    ),
+];
+
+/// Of these aufs takes the last; here they exclude each other.
+const ON_OPEN: [Attribute; 3] = [
+    Attribute::CopyFilesOnOpen,
+    Attribute::CopyAllOnOpen,
+    Attribute::MoveOnOpen,
+];
+
+/// An access with its attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    access: Access,
+    attributes: BTreeSet<Attribute>,
+}
+
+impl From<Access> for Permission {
+    fn from(access: Access) -> Permission {
+        Permission {
+            access,
+            attributes: BTreeSet::new(),
+        }
+    }
+}
+
+impl Permission {
+    /// How the branch may be accessed.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Whether the attribute is set.
+    pub fn has(&self, attribute: Attribute) -> bool {
+        self.attributes.contains(&attribute)
+    }
+
+    /// `rw`, `ro+wh`, `rr+wh+icex`; else why not, and what to write.
+    pub(super) fn read(text: &str) -> Result<Permission, String> {
+        let mut words = text.split('+');
+        // There is always a first part.
+        let word = words.next().unwrap_or_default();
+        let access = Access::ALL.into_iter().find(|access| access.word() == word);
+        let access = access.ok_or_else(|| {
+            format!(
+                r"{word:?} is no permission: write rw, ro or rr ('\=' is an equals sign of a directory)"
+            )
+        })?;
+        let mut permission = Permission::from(access);
+        for word in words {
+            permission.add(word)?;
+        }
+        Ok(permission)
+    }
+
+    fn add(&mut self, word: &str) -> Result<(), String> {
+        let row = ATTRIBUTES.iter().find(|row| row.word == word);
+        let row = row.ok_or_else(|| {
+            let words: Vec<&str> = ATTRIBUTES.iter().map(|row| row.word).collect();
+            let words = words.join(", ");
+            format!("{word:?} is no attribute of a branch: there are {words}")
+        })?;
+        if !row.fits.on(self.access) {
+            let access = self.access.word();
+            let where_to = match row.fits {
+                Fits::Any | Fits::Writable => "rw",
+                Fits::ReadOnly => "ro and rr",
+            };
+            return Err(format!(
+                "{word} has no meaning on a branch that is {access}, only on {where_to}: leave it out"
+            ));
+        }
+        for attribute in row.attributes {
+            let others = ON_OPEN.iter().filter(|_| ON_OPEN.contains(attribute));
+            if let Some(other) = others.into_iter().find(|other| self.has(**other)) {
+                let other = word_of(*other);
+                return Err(format!(
+                    "{other} and {word} exclude each other: leave one out"
+                ));
+            }
+            self.attributes.insert(*attribute);
+        }
+        Ok(())
+    }
+}
+
+/// Each attribute has a row of its own.
+fn word_of(attribute: Attribute) -> &'static str {
+    let row = ATTRIBUTES.iter().find(|row| row.attributes == [attribute]);
+    row.map_or("", |row| row.word)
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.access.word())?;
+        let mut left = self.attributes.clone();
+        for row in ATTRIBUTES {
+            if row
+                .attributes
+                .iter()
+                .all(|attribute| left.contains(attribute))
+            {
+                left.retain(|attribute| !row.attributes.contains(attribute));
+                write!(f, "+{}", row.word)?;
+            }
+        }
+        Ok(())
+    }
+}
