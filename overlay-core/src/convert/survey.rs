@@ -79,7 +79,7 @@ impl Survey<'_> {
 
     /// One of AuFS' own names, or a temporary.
     fn private(&mut self, dir: &Place, name: &Name) -> Done<()> {
-        let opaque = dir.at(opaque_entry())?;
+        let opaque = opaque_entry();
         if name == opaque || self.conversion.to == Target::Aufs {
             return Ok(());
         }

@@ -88,7 +88,7 @@ impl Work<'_> {
 
     fn make_opaque_entry(&mut self, node: &Arc<dyn WritableNode>) -> Result<()> {
         let look = self.remembered(&**node)?;
-        self.make_mark(node, opaque_entry()?, look)
+        self.make_mark(node, opaque_entry(), look)
     }
 
     /// Makes `.wh.NAME` beside a whiteout.

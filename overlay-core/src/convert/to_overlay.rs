@@ -42,7 +42,7 @@ impl Work<'_> {
         if node.xattr(name)?.as_deref() == Some(yes) {
             return Ok(());
         }
-        if let Some(attr) = node.attr_of(opaque_entry()?)?
+        if let Some(attr) = node.attr_of(opaque_entry())?
             && let Some(look) = self.own_look(&attr)?
         {
             let memory = self.conversion.namespace.conversion_memory();
@@ -66,7 +66,8 @@ impl Work<'_> {
         };
         self.keep_times(&*dir.node)?;
         match self.form {
-            WhiteoutForm::Device => {}
+            // Overlay's marks hide the object by its own name.
+            WhiteoutForm::Device | WhiteoutForm::Entry => {}
             WhiteoutForm::MarkedFile => {
                 self.mark_file_whiteouts(&*self.root)?;
                 self.mark_file_whiteouts(&*dir.node)?;

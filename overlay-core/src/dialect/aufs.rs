@@ -11,7 +11,7 @@ use crate::name::Name;
 
 /// Longest name in bytes: what is removed is renamed to `.wh..wh.NAME.` and
 /// four digits first, which must be a name too (`AUFS_MAX_NAMELEN`).
-pub(super) const NAME_MAX: usize = crate::name::NAME_MAX - 2 * super::names::PREFIX.len() - 1 - 4;
+pub const NAME_MAX: usize = crate::name::NAME_MAX - 2 * super::names::PREFIX.len() - 1 - 4;
 
 /// The file that all whiteouts are links of, in the root of the branch.
 pub const BASE: &[u8] = b".wh..wh.aufs";

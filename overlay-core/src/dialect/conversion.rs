@@ -6,28 +6,19 @@
 //! does not know, and a union shows none of them.
 
 use super::{Dialect, Namespace, names};
-use crate::error::Result;
 use crate::name::Name;
 
-/// The file that AuFS' whiteouts are hard links of.
-pub const AUFS_BASE: &[u8] = b".wh..wh.aufs";
-
-/// Where AuFS keeps pseudo-links: `<inode>.<inode on its branch>`.
-pub const AUFS_PSEUDO_LINKS: &[u8] = b".wh..wh.plnk";
-
-/// Where AuFS keeps what was removed while it was open.
-pub const AUFS_ORPHANS: &[u8] = b".wh..wh.orph";
+pub use super::aufs::{
+    BASE as AUFS_BASE, NAME_MAX as AUFS_NAME_MAX, ORPHANS as AUFS_ORPHANS,
+    PLINKS as AUFS_PSEUDO_LINKS,
+};
 
 /// A directory of this name at the root of a branch says that a conversion is
 /// not finished; it is the work area of that conversion.
 pub const CONVERSION: &[u8] = b".wh..wh.convert";
 
-/// The longest name in bytes that AuFS allows: one of 255 less its prefixes
-/// and the ending of a temporary (`AUFS_MAX_NAMELEN` in its `aufs_type.h`).
-pub const AUFS_NAME_MAX: usize = 242;
-
 /// The entry that makes its directory opaque.
-pub fn opaque_entry() -> Result<&'static Name> {
+pub fn opaque_entry() -> &'static Name {
     names::opaque()
 }
 
