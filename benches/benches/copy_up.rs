@@ -27,6 +27,7 @@ fn copy_up(c: &mut Criterion) {
                     let options = OpenOptions {
                         write: true,
                         truncate: false,
+                        append: false,
                     };
                     let file = union.open_with("f0", options).unwrap();
                     (file, union, layers)

@@ -135,6 +135,35 @@ pub struct Attr {
     pub ino: u64,
     /// Device number of the filesystem that stores it.
     pub dev: u64,
+    /// What the filesystem that stores it keeps from everybody; nothing for
+    /// what a union shows, which checks by itself.
+    pub protection: Protection,
+}
+
+/// What may not be done to an object, by anybody; see `chattr(1)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Protection {
+    /// Nothing of it changes: `STATX_ATTR_IMMUTABLE`.
+    pub immutable: bool,
+    /// A file only grows, and a directory only gets entries:
+    /// `STATX_ATTR_APPEND`.
+    pub append_only: bool,
+}
+
+impl Protection {
+    /// Everything may be done.
+    pub const NONE: Protection = Protection {
+        immutable: false,
+        append_only: false,
+    };
+
+    /// What one of the two does not allow.
+    pub fn or(self, other: Protection) -> Protection {
+        Protection {
+            immutable: self.immutable || other.immutable,
+            append_only: self.append_only || other.append_only,
+        }
+    }
 }
 
 /// Owner and group.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::attr::{Attr, FileKind};
+use crate::attr::{Attr, FileKind, Protection};
 use crate::error::Result;
 use crate::layer::{Capabilities, New, NewKind, Node};
 use crate::name::{NAME_MAX, Name};
@@ -313,6 +313,22 @@ impl Dialect {
     /// directory in it, point to the upper layer.
     pub fn upper_mark(self) -> &'static [u8] {
         self.naming().upper_mark()
+    }
+
+    /// What an object of a writable branch says that it is protected from: its
+    /// filesystem would keep the union itself from changing it.
+    pub fn protection(self, node: &dyn Node) -> Result<Protection> {
+        match self.namespace() {
+            Some(namespace) => namespace.protection(node),
+            // AuFS has no mark for it.
+            None => Ok(Protection::NONE),
+        }
+    }
+
+    /// The attribute that says it: name and value. `None` where there is
+    /// nothing to say, or no way to.
+    pub fn protection_mark(self, what: Protection) -> Option<(&'static [u8], &'static [u8])> {
+        self.namespace()?.protection_mark(what)
     }
 
     /// The attribute that makes a directory opaque: name and value.

@@ -172,6 +172,7 @@ impl UnionFs {
         let options = OpenOptions {
             write: true,
             truncate: true,
+            append: false,
         };
         loop {
             let place = self.parent_following(path.as_ref())?;

@@ -38,7 +38,7 @@ pub mod stack;
 pub mod sys;
 pub mod union;
 
-pub use attr::{Attr, FileKind, Owner, SetAttr, SetTime, StatFs, Timestamp};
+pub use attr::{Attr, FileKind, Owner, Protection, SetAttr, SetTime, StatFs, Timestamp};
 pub use dialect::{Dialect, Namespace};
 pub use error::{Errno, Error, Result};
 pub use handle::FileHandle;

@@ -21,6 +21,7 @@ use beside::Base;
 use inode::{Body, Directory, LowerDir};
 use numbers::Numbers;
 use origin::{Filesystems, Impure};
+use protection::Protected;
 use sync::Lost;
 use table::{ObjectId, ROOT, Table};
 
@@ -40,6 +41,7 @@ mod numbers;
 mod open;
 mod options;
 mod origin;
+mod protection;
 mod readdir;
 mod redirect;
 mod remove;
@@ -180,9 +182,21 @@ impl Union {
             impure: Impure::default(),
             state: RwLock::default(),
         }));
-        let root = table.enter(Inode::new(ROOT, ROOT, body, writable, None, &table));
+        let root = Inode::new(
+            ROOT,
+            ROOT,
+            body,
+            Protected::default(),
+            writable,
+            None,
+            &table,
+        );
+        let attr = root.node().attr()?;
+        // The kernel reads no mark there (`ovl_get_root` in `super.c`).
+        root.protected.settle(attr.protection);
+        let root = table.enter(root);
         // Copies of the root's own object show the root's number.
-        table.give(ObjectId::from(&root.node().attr()?), ROOT);
+        table.give(ObjectId::from(&attr), ROOT);
         let union = Arc::new(Union {
             filesystems: Filesystems::of(&stack, &options)?,
             index: OnceLock::new(),

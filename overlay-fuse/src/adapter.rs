@@ -278,8 +278,8 @@ impl Filesystem for Adapter {
         });
     }
 
-    // O_APPEND and O_DIRECT are the kernel's business: it sends offsets, and
-    // bypasses its own cache.
+    // O_DIRECT is the kernel's business: it bypasses its own cache. So is
+    // O_APPEND, for it sends offsets, but where nothing else is permitted.
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         reply::opened(reply, asked("open", ino), self.opened(), || {
             self.open(ino, flags, request.uid())

@@ -489,7 +489,8 @@ mod panics {
 
     use overlay_core::layer::{Access, Found, Node, OpenFile, RawEntry, Storage};
     use overlay_core::{
-        Attr, Error, FileHandle, FileKind, Name, Result, Stack, StatFs, Timestamp, Union,
+        Attr, Error, FileHandle, FileKind, Name, Protection, Result, Stack, StatFs, Timestamp,
+        Union,
     };
     use overlay_fuse::Mount;
 
@@ -526,6 +527,7 @@ mod panics {
                 ctime: time,
                 ino: 7,
                 dev: 7,
+                protection: Protection::NONE,
             })
         }
         fn attr_of(&self, name: &Name) -> Result<Option<Attr>> {

@@ -91,6 +91,7 @@ fn the_process_that_is_watched() {
     let write = OpenOptions {
         write: true,
         truncate: false,
+        append: false,
     };
     let chown = SetAttr {
         uid: Some(7),
@@ -114,6 +115,7 @@ fn the_process_that_is_watched() {
             let cut = OpenOptions {
                 write: true,
                 truncate: true,
+                append: false,
             };
             drop(fs.open_with("d/file", cut).unwrap());
         }
@@ -332,6 +334,7 @@ fn once_data_was_lost_all_syncing_of_a_volatile_union_fails() {
     let write = OpenOptions {
         write: true,
         truncate: false,
+        append: false,
     };
     let (a, b) = (
         fs.open_with("d/a", write).unwrap(),
@@ -363,6 +366,7 @@ fn an_error_of_syncing_is_told_once_and_not_remembered_where_syncing_syncs() {
     let write = OpenOptions {
         write: true,
         truncate: false,
+        append: false,
     };
     let a = fs.open_with("d/a", write).unwrap();
     faults.arm(Plan::FaultAt(1, Errno::IO));
@@ -402,6 +406,7 @@ fn a_copy_up_that_is_cut_at_any_step_shows_the_file_whole_in_every_mode() {
     let write = OpenOptions {
         write: true,
         truncate: false,
+        append: false,
     };
     for (_, durability) in MODES {
         let steps = {

@@ -133,6 +133,7 @@ fn cutting_to_nothing_copies_nothing() {
     let cut = OpenOptions {
         truncate: true,
         write: true,
+        append: false,
     };
     ours.open_with("f", cut).unwrap();
     let set = SetAttr {

@@ -46,6 +46,7 @@ fn mode(mode: u32) -> SetAttr {
 const WRITE: OpenOptions = OpenOptions {
     write: true,
     truncate: false,
+    append: false,
 };
 
 #[test]
@@ -156,6 +157,7 @@ fn truncating_and_appending_to_a_lower_file() {
         let cut = OpenOptions {
             write: true,
             truncate: true,
+            append: false,
         };
         arena.run(vec![
             part(|fs| {

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::{Opacity, Redirect, origin};
-use crate::attr::{Attr, FileKind};
+use crate::attr::{Attr, FileKind, Protection};
 use crate::error::{Errno, Result};
 use crate::layer::{New, NewKind, Node};
 
@@ -163,6 +163,32 @@ impl Namespace {
         }
     }
 
+    fn protection_name(self) -> &'static [u8] {
+        match self {
+            Namespace::Trusted => b"trusted.overlay.protattr",
+            Namespace::User => b"user.overlay.protattr",
+        }
+    }
+
+    pub(super) fn protection(self, node: &dyn Node) -> Result<Protection> {
+        let value = mark_if_readable(node, self.protection_name())?;
+        Ok(value.map_or(Protection::NONE, |value| parse_protection(&value)))
+    }
+
+    /// The letters in the order in which the kernel writes them.
+    pub(super) fn protection_mark(
+        self,
+        what: Protection,
+    ) -> Option<(&'static [u8], &'static [u8])> {
+        let value: &[u8] = match (what.append_only, what.immutable) {
+            (false, false) => return None,
+            (true, false) => b"a",
+            (false, true) => b"i",
+            (true, true) => b"ai",
+        };
+        Some((self.protection_name(), value))
+    }
+
     pub(super) fn is_file_whiteout(self, node: &dyn Node) -> Result<bool> {
         has_mark(node, self.whiteout_mark())
     }
@@ -191,8 +217,22 @@ pub(super) fn shown_xattr<'a>(prefixes: &[&[u8]], stored: &'a [u8]) -> Option<Co
     Some(Cow::Borrowed(stored))
 }
 
-/// The value of a mark that numbers and counts depend on, and nothing else: if
-/// it cannot be read, as if it were not there.
+/// A value with a letter that is not known says nothing at all; see
+/// `ovl_check_protattr` in `fs/overlayfs/util.c`.
+fn parse_protection(value: &[u8]) -> Protection {
+    let mut parsed = Protection::NONE;
+    for letter in value {
+        match letter {
+            b'a' => parsed.append_only = true,
+            b'i' => parsed.immutable = true,
+            _ => return Protection::NONE,
+        }
+    }
+    parsed
+}
+
+/// The value of a mark that the content of the union does not depend on: if it
+/// cannot be read, as if it were not there.
 fn mark_if_readable(node: &dyn Node, name: &[u8]) -> Result<Option<Vec<u8>>> {
     match node.xattr(name) {
         Err(error) if error.is(Errno::ACCESS) => Ok(None),
@@ -227,6 +267,22 @@ fn has_mark(node: &dyn Node, name: &[u8]) -> Result<bool> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn protection_is_read_as_it_is_written_and_nothing_else_is() {
+        for (append_only, immutable) in [(true, false), (false, true), (true, true)] {
+            let protection = Protection {
+                immutable,
+                append_only,
+            };
+            let (_, value) = Namespace::Trusted.protection_mark(protection).unwrap();
+            assert_eq!(parse_protection(value), protection);
+        }
+        assert_eq!(Namespace::User.protection_mark(Protection::NONE), None);
+        for value in [b"".as_slice(), b"ix", b"A"] {
+            assert_eq!(parse_protection(value), Protection::NONE);
+        }
+    }
 
     #[test]
     fn own_attributes_are_hidden_and_nested_ones_are_escaped() {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-use crate::attr::{Attr, Owner};
+use crate::attr::{Attr, Owner, Protection};
 use crate::error::{Error, Result};
 use crate::handle::FileHandle;
 use crate::layer::{
@@ -96,6 +96,19 @@ impl MemStorage {
     /// Makes the directory `path` (mode 0755) and those above, where missing.
     pub fn mkdir(&self, path: &str) -> Result<()> {
         make_path(&mut self.shared.tree.write(), path)?;
+        Ok(())
+    }
+
+    /// Says of the object at `path` that it is protected. The storage itself
+    /// heeds it as little as permissions; a union above it does.
+    pub fn protect(&self, path: &str, protection: Protection) -> Result<()> {
+        let mut tree = self.shared.tree.write();
+        let mut object = Tree::ROOT;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let name = Name::new(name.as_bytes())?;
+            object = tree.child(object, name)?.ok_or(Error::NotFound)?;
+        }
+        tree.get_mut(object)?.protection = protection;
         Ok(())
     }
 

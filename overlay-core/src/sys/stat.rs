@@ -2,19 +2,21 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, Stat, StatxFlags};
+use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::{At, Object};
-use crate::attr::{Attr, FileKind, StatFs, Timestamp};
+use crate::attr::{Attr, FileKind, Protection, StatFs, Timestamp};
 use crate::error::{Error, Result};
 
-/// The attributes; see `fstatat(2)`. Never follows, never mounts.
+/// The attributes; see `statx(2)`, which alone tells what is protected. Never
+/// follows, never mounts.
 pub fn attr(object: Object<'_>) -> Result<Attr> {
     let (dir, name, flags) = object.parts();
-    match rustix::fs::statat(dir, name, flags | AtFlags::NO_AUTOMOUNT) {
+    let flags = flags | AtFlags::NO_AUTOMOUNT;
+    match rustix::fs::statx(dir, name, flags, StatxFlags::BASIC_STATS) {
         Ok(stat) => convert(&stat),
-        Err(errno) => Err(Error::system("fstatat", object, errno)),
+        Err(errno) => Err(Error::system("statx", object, errno)),
     }
 }
 
@@ -71,41 +73,43 @@ fn narrow(value: u64) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::useless_conversion,
-    reason = "the widths of stat's fields differ between architectures"
-)]
-fn convert(stat: &Stat) -> Result<Attr> {
-    let kind = FileKind::from_mode(stat.st_mode).ok_or(Error::Damaged(
+fn convert(stat: &Statx) -> Result<Attr> {
+    let mode = u32::from(stat.stx_mode);
+    let kind = FileKind::from_mode(mode).ok_or(Error::Damaged(
         "an object of a kind that Linux does not know",
     ))?;
-    let time = |sec, nsec: u64| Timestamp {
-        sec,
-        // The kernel keeps nanoseconds below one second.
-        nsec: nsec as u32,
+    let time = |time: rustix::fs::StatxTimestamp| Timestamp {
+        sec: time.tv_sec,
+        nsec: time.tv_nsec,
     };
+    let has = |attribute| stat.stx_attributes.contains(attribute);
     Ok(Attr {
         kind,
-        mode: stat.st_mode & 0o7777,
-        nlink: stat.st_nlink as u64,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        mode: mode & 0o7777,
+        nlink: u64::from(stat.stx_nlink),
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
         rdev: match kind {
-            FileKind::CharDevice | FileKind::BlockDevice => stat.st_rdev as u64,
+            FileKind::CharDevice | FileKind::BlockDevice => {
+                rustix::fs::makedev(stat.stx_rdev_major, stat.stx_rdev_minor)
+            }
             FileKind::Regular
             | FileKind::Directory
             | FileKind::Symlink
             | FileKind::Fifo
             | FileKind::Socket => 0,
         },
-        size: stat.st_size as u64,
-        blocks: stat.st_blocks as u64,
-        blksize: stat.st_blksize as u32,
-        atime: time(stat.st_atime as i64, stat.st_atime_nsec as u64),
-        mtime: time(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-        ctime: time(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
-        ino: stat.st_ino as u64,
-        dev: stat.st_dev as u64,
+        size: stat.stx_size,
+        blocks: stat.stx_blocks,
+        blksize: stat.stx_blksize,
+        atime: time(stat.stx_atime),
+        mtime: time(stat.stx_mtime),
+        ctime: time(stat.stx_ctime),
+        ino: stat.stx_ino,
+        dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        protection: Protection {
+            immutable: has(StatxAttributes::IMMUTABLE),
+            append_only: has(StatxAttributes::APPEND),
+        },
     })
 }

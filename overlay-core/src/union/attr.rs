@@ -7,7 +7,7 @@ use super::Union;
 use super::copy_up::{Copied, DataNeeded};
 use super::inode::{Body, Inode};
 use super::table::ROOT;
-use crate::attr::{Attr, FileKind, SetAttr, StatFs};
+use crate::attr::{Attr, FileKind, Protection, SetAttr, StatFs};
 use crate::error::{Error, Result};
 use crate::stack::Store;
 
@@ -27,6 +27,7 @@ impl Inode {
             nlink: if merged { 1 } else { attr.nlink },
             blocks: self.blocks(&attr),
             dev: 0,
+            protection: Protection::NONE,
             ..attr
         }
     }
@@ -50,7 +51,7 @@ impl Union {
     /// data where the file is cut to size zero.
     ///
     /// Errors: `EROFS`; `EISDIR` and `EINVAL` for the size of what is not a
-    /// regular file.
+    /// regular file; `EPERM` for what is immutable or append-only.
     pub fn set_attr(&self, inode: &Arc<Inode>, set: &SetAttr) -> Result<Attr> {
         if set.size.is_some() {
             match inode.kind() {
@@ -65,6 +66,8 @@ impl Union {
                 }
             }
         }
+        self.target()?;
+        self.permit_attr(inode, set)?;
         let data = match set.size {
             Some(0) => DataNeeded::Nothing,
             Some(_) => DataNeeded::All,

@@ -203,6 +203,9 @@ impl Union {
         if leaves_data {
             marks.push(target.dialect.metacopy_mark());
         }
+        if matches!(attr.kind, FileKind::Regular | FileKind::Directory) {
+            marks.extend(target.dialect.protection_mark(self.protection(inode)?));
+        }
         let new = New {
             kind,
             mode: if regular { STAGED_MODE } else { attr.mode },

@@ -9,9 +9,9 @@ use super::copy_up::DataNeeded;
 use super::inode::Inode;
 use super::locks::DirWrite;
 use super::lookup::Written;
-use super::open::Handle;
+use super::open::{Handle, Writes};
 use super::{Caller, DefaultAcls, Entry, Union};
-use crate::attr::{Owner, SetAttr};
+use crate::attr::{Owner, Protection, SetAttr};
 use crate::dialect::{OpaqueForm, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::{Access, New, NewKind, OpenFile, Removal, RenameMode, Staged, WritableNode};
@@ -55,7 +55,8 @@ impl Union {
     /// (masked by the caller's umask, or by the directory's default ACL).
     ///
     /// Errors: `EEXIST`, `EROFS`, `ENOENT` in a removed directory, `EPERM`
-    /// for the device that would be a whiteout. Source: `mknod(2)`,
+    /// for the device that would be a whiteout, and in an immutable
+    /// directory. Source: `mknod(2)`,
     /// `mkdir(2)`, `symlink(2)`; `ovl_create_object` in `fs/overlayfs/dir.c`.
     pub fn create(
         &self,
@@ -94,7 +95,7 @@ impl Union {
             Some(file) => file,
             None => entry.inode.node().open(Access::Write)?,
         };
-        let handle = Handle::new(&entry.inode, file, true);
+        let handle = Handle::new(&entry.inode, file, Writes::Everything);
         Ok((entry, handle))
     }
 
@@ -106,14 +107,17 @@ impl Union {
     ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
         let own = self.target.as_ref().map(|target| target.dialect);
         let would_hide = own.unwrap_or_default().makes_whiteout(asked.kind);
+        let permitted = self.permit_entry(parent);
         // Nothing is copied up for an object that cannot be.
-        if (would_hide || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
+        let cannot = would_hide || permitted.is_err();
+        if (cannot || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
         }
         let target = self.target()?;
         if would_hide {
             return Err(Error::NotPermitted("this device would be a whiteout"));
         }
+        permitted?;
         self.refuse_reserved(name)?;
         let dir = self.writable(parent, DataNeeded::All)?;
         let held = DirWrite::lock(&[parent])?;
@@ -163,6 +167,8 @@ impl Union {
             }
         };
         let entry = self.resolve(parent, name, &held)?.ok_or(Error::Stale)?;
+        // Just made, without a mark: none need be looked for.
+        entry.inode.protected.settle(Protection::NONE);
         Ok((entry, file))
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::{Mutex, RwLock};
 
 use super::origin::Impure;
+use super::protection::Protected;
 use super::table::Table;
 use crate::attr::FileKind;
 use crate::dialect::Redirect;
@@ -23,6 +24,8 @@ pub struct Inode {
     /// [`Inode::number`].
     shown_number: AtomicU64,
     generation: u32,
+    /// What may not be done to it.
+    pub(super) protected: Protected,
     /// The copy on a writable branch. Set once, read without a lock.
     pub(super) writable: OnceLock<Arc<dyn WritableNode>>,
     /// The names by which the union reaches it. Leaf lock.
@@ -205,6 +208,7 @@ impl Inode {
         number: u64,
         shown_number: u64,
         body: Body,
+        protected: Protected,
         writable: Option<Arc<dyn WritableNode>>,
         link: Option<Link>,
         table: &Arc<Table>,
@@ -213,6 +217,7 @@ impl Inode {
             number,
             shown_number: AtomicU64::new(shown_number),
             generation: table.trails().generation(number),
+            protected,
             writable: writable.map_or_else(OnceLock::new, OnceLock::from),
             links: RwLock::new(link.map_or_else(Links::default, Links::one)),
             copy_up: Mutex::new(()),

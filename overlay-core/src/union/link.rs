@@ -17,7 +17,7 @@ use crate::policy::Target;
 impl Union {
     /// Gives a non-directory another name; copies it up first.
     ///
-    /// Errors: `EPERM` for a directory, `EEXIST`, `EROFS`, `ENOENT` if the
+    /// Errors: `EPERM` for a directory and for what is protected, `EEXIST`, `EROFS`, `ENOENT` if the
     /// object has no name any more. Source: `link(2)`.
     pub fn link(&self, inode: &Arc<Inode>, parent: &Arc<Inode>, name: &Name) -> Result<Entry> {
         // Nothing is copied up for a link that cannot be.
@@ -26,6 +26,8 @@ impl Union {
         }
         let target = self.target()?;
         self.refuse_reserved(name)?;
+        self.permit_entry(parent)?;
+        self.permit_change(inode)?;
         if inode.kind().is_dir() {
             return Err(Error::NotPermitted("a directory has one name"));
         }

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::inode::{Body, Directory, Inode, Link, Other};
 use super::locks::{DirHeld, DirRead};
 use super::origin::Impure;
+use super::protection::Protected;
 use super::search::View;
 use super::table::ObjectId;
 use super::{Entry, Union, index};
+use crate::attr::Protection;
 use crate::dialect::{Says, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::WritableNode;
@@ -155,6 +157,7 @@ impl Union {
             number,
             number,
             body,
+            Protected::of(view.attr.protection, view.writable.as_deref()),
             view.writable,
             Some(link),
             &self.table,
@@ -196,7 +199,9 @@ impl Union {
                     indexed: None,
                 };
                 let shown = shown.unwrap_or(number);
-                let made = self.new_file(number, shown, other, view.writable, parent, name);
+                let numbers = (number, shown);
+                let protection = view.attr.protection;
+                let made = self.new_file(numbers, other, protection, view.writable, (parent, name));
                 self.refresh_data(&made)?;
                 made
             }
@@ -239,8 +244,12 @@ impl Union {
                     data: view.data.map(Box::new),
                     indexed: Some(entry.indexed),
                 };
-                let copy = copy.map(|(node, _)| node);
-                let made = self.new_file(number, number, other, copy, parent, name);
+                let (copy, attr) = match copy {
+                    Some((node, attr)) => (Some(node), attr),
+                    None => (None, view.attr),
+                };
+                let numbers = (number, number);
+                let made = self.new_file(numbers, other, attr.protection, copy, (parent, name));
                 self.refresh_data(&made)?;
                 self.adopt_copy(&made)?;
                 made
@@ -255,19 +264,26 @@ impl Union {
 
     fn new_file(
         &self,
-        number: u64,
-        shown: u64,
+        (number, shown): (u64, u64),
         other: Other,
+        protection: Protection,
         writable: Option<Arc<dyn WritableNode>>,
-        parent: &Arc<Inode>,
-        name: &Name,
+        (parent, name): (&Arc<Inode>, &Name),
     ) -> Arc<Inode> {
         let link = Link {
             parent: Arc::clone(parent),
             name: name.to_owned(),
         };
-        let body = Body::Other(other);
-        let inode = Inode::new(number, shown, body, writable, Some(link), &self.table);
+        let protected = Protected::of(protection, writable.as_deref());
+        let inode = Inode::new(
+            number,
+            shown,
+            Body::Other(other),
+            protected,
+            writable,
+            Some(link),
+            &self.table,
+        );
         self.table.enter(inode)
     }
 

@@ -21,14 +21,26 @@ pub struct OpenOptions {
     pub write: bool,
     /// Cut to size zero: copies no data up.
     pub truncate: bool,
+    /// Nothing will be written but at the end, wherever that is (`O_APPEND`):
+    /// the only way to open an append-only file for writing.
+    pub append: bool,
 }
 
 /// An open regular file. Opened before a copy-up, it reads the copy after it.
 #[derive(Debug)]
 pub struct Handle {
     inode: Arc<Inode>,
-    writable: bool,
+    writes: Writes,
     source: RwLock<Source>,
+}
+
+/// What may be written through a handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writes {
+    Nothing,
+    /// What follows the end: of an append-only file.
+    TheEnd,
+    Everything,
 }
 
 #[derive(Debug)]
@@ -39,13 +51,13 @@ struct Source {
 }
 
 impl Handle {
-    pub(super) fn new(inode: &Arc<Inode>, file: Arc<dyn OpenFile>, writable: bool) -> Handle {
+    pub(super) fn new(inode: &Arc<Inode>, file: Arc<dyn OpenFile>, writes: Writes) -> Handle {
         Handle {
             inode: Arc::clone(inode),
-            writable,
+            writes,
             source: RwLock::new(Source {
                 file,
-                is_copy: writable || inode.has_copied_data(),
+                is_copy: writes != Writes::Nothing || inode.has_copied_data(),
             }),
         }
     }
@@ -71,19 +83,42 @@ impl Handle {
         Ok(Arc::clone(&source.file))
     }
 
-    fn file_for_writing(&self) -> Result<Arc<dyn OpenFile>> {
-        if !self.writable {
-            return Err(Error::Errno(Errno::BADF));
+    /// For writing from `offset` on.
+    fn file_for_writing(&self, offset: u64) -> Result<Arc<dyn OpenFile>> {
+        match self.writes {
+            Writes::Nothing => Err(Error::Errno(Errno::BADF)),
+            Writes::Everything => self.file(),
+            Writes::TheEnd => {
+                let file = self.file()?;
+                match offset >= file.attr()?.size {
+                    true => Ok(file),
+                    false => Err(APPEND_ONLY),
+                }
+            }
         }
-        self.file()
+    }
+
+    /// For changing what is there.
+    fn file_for_changing(&self) -> Result<Arc<dyn OpenFile>> {
+        match self.writes {
+            Writes::Nothing => Err(Error::Errno(Errno::BADF)),
+            Writes::Everything => self.file(),
+            Writes::TheEnd => Err(APPEND_ONLY),
+        }
     }
 }
+
+/// The one bit of `fallocate(2)` that leaves alone what is there.
+const KEEP_SIZE: u32 = libc::FALLOC_FL_KEEP_SIZE as u32;
+
+const APPEND_ONLY: Error = Error::NotPermitted("the file is append-only");
 
 impl Union {
     /// Opens a regular file; for writing it is copied up first.
     ///
     /// Errors: `EISDIR`, `ELOOP` for a symlink, `ENXIO` for devices, pipes
-    /// and sockets, `EROFS`.
+    /// and sockets, `EROFS`, `EPERM` for what is immutable, and for an
+    /// append-only file that is to be cut, or written without `append`.
     pub fn open(&self, inode: &Arc<Inode>, options: OpenOptions) -> Result<Handle> {
         match inode.kind() {
             FileKind::Regular => {}
@@ -98,10 +133,12 @@ impl Union {
             // first read.
             let is_copy = inode.has_copied_data();
             let file = self.open_data(inode)?;
-            let handle = Handle::new(inode, file, false);
+            let handle = Handle::new(inode, file, Writes::Nothing);
             handle.source.write().is_copy = is_copy;
             return Ok(handle);
         }
+        self.target()?;
+        self.permit_open(inode, options)?;
         let data = match options.truncate {
             true => DataNeeded::Nothing,
             false => DataNeeded::All,
@@ -111,7 +148,11 @@ impl Union {
         if options.truncate && copied == Copied::Before {
             file.set_len(0)?;
         }
-        Ok(Handle::new(inode, file, true))
+        let writes = match self.protection(inode)?.append_only {
+            true => Writes::TheEnd,
+            false => Writes::Everything,
+        };
+        Ok(Handle::new(inode, file, writes))
     }
 
     /// Reads at `offset`; short only at the end.
@@ -119,14 +160,21 @@ impl Union {
         handle.file()?.read_at(buf, offset)
     }
 
-    /// Writes at `offset`; `EBADF` on a handle that was opened for reading.
+    /// Writes at `offset`; `EBADF` on a handle that was opened for reading,
+    /// `EPERM` before the end of an append-only file.
     pub fn write(&self, handle: &Handle, data: &[u8], offset: u64) -> Result<usize> {
-        handle.file_for_writing()?.write_at(data, offset)
+        handle.file_for_writing(offset)?.write_at(data, offset)
     }
 
-    /// `fallocate(2)` with its `mode` bits.
+    /// `fallocate(2)` with its `mode` bits. Of an append-only file it changes
+    /// nothing that is there.
     pub fn allocate(&self, handle: &Handle, mode: u32, offset: u64, len: u64) -> Result<()> {
-        handle.file_for_writing()?.allocate(mode, offset, len)
+        let file = match mode & !KEEP_SIZE {
+            // Nothing is written, so it is nowhere before the end.
+            0 => handle.file_for_writing(u64::MAX)?,
+            _ => handle.file_for_changing()?,
+        };
+        file.allocate(mode, offset, len)
     }
 
     /// `lseek(2)` for data and holes; `ENXIO` past the end.
@@ -143,7 +191,7 @@ impl Union {
         to_offset: u64,
         len: u64,
     ) -> Result<u64> {
-        let target = to.file_for_writing()?;
+        let target = to.file_for_writing(to_offset)?;
         target.copy_range(to_offset, &*from.file()?, from_offset, len)
     }
 
@@ -158,8 +206,9 @@ impl Union {
     }
 
     /// Sets the size through an open file: allowed whatever the file's mode
-    /// is by now; `EBADF` on a handle that was opened for reading.
+    /// is by now; `EBADF` on a handle that was opened for reading, `EPERM` for
+    /// an append-only file.
     pub fn set_len(&self, handle: &Handle, len: u64) -> Result<()> {
-        handle.file_for_writing()?.set_len(len)
+        handle.file_for_changing()?.set_len(len)
     }
 }

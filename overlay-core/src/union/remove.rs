@@ -21,10 +21,11 @@ use crate::policy::Target;
 impl Union {
     /// Removes a non-directory; who has it open keeps it. See `unlink(2)`.
     ///
-    /// Errors: `ENOENT`, `EISDIR`, `EROFS`.
+    /// Errors: `ENOENT`, `EISDIR`, `EROFS`, `EPERM` for what is protected.
     pub fn unlink(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
         let target = self.target()?;
         let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
+        self.permit_removal(parent, &found.inode)?;
         if found.inode.kind().is_dir() {
             return Err(Error::IsDirectory);
         }
@@ -43,6 +44,7 @@ impl Union {
                 .resolve(parent, name, &held)?
                 .ok_or(Error::NotFound)?
                 .inode;
+            self.permit_removal(parent, &now)?;
             if now.kind().is_dir() {
                 return Err(Error::IsDirectory);
             }
@@ -99,12 +101,14 @@ impl Union {
 
     /// Removes a directory that shows no entries. See `rmdir(2)`.
     ///
-    /// Errors: `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `EROFS`.
+    /// Errors: `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `EROFS`, `EPERM` for what is
+    /// protected.
     pub fn rmdir(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
         let target = self.target()?;
         loop {
             let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
             let inode = found.inode;
+            self.permit_removal(parent, &inode)?;
             if !inode.kind().is_dir() {
                 return Err(Error::NotDirectory);
             }

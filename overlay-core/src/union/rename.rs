@@ -34,7 +34,7 @@ impl Union {
     ///
     /// Errors: `ENOENT`, `EEXIST` with [`RenameMode::NoReplace`], `EISDIR`,
     /// `ENOTDIR`, `ENOTEMPTY`, `EINVAL` for a directory into itself and for
-    /// [`RenameMode::Whiteout`], `EROFS`; `EXDEV` for a directory with lower
+    /// [`RenameMode::Whiteout`], `EROFS`, `EPERM` for what is protected; `EXDEV` for a directory with lower
     /// content where no redirect can be made.
     pub fn rename(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode) -> Result<()> {
         if mode == RenameMode::Whiteout {
@@ -169,6 +169,15 @@ impl Union {
             _ => {}
         }
         check_loops(source, displaced, from.0, to.0, mode)?;
+        if displaced.is_some_and(|there| Arc::ptr_eq(there, source)) {
+            // Two names of one object: nothing is done.
+            return Ok(());
+        }
+        self.permit_removal(from.0, source)?;
+        match displaced {
+            Some(there) => self.permit_removal(to.0, there)?,
+            None => self.permit_entry(to.0)?,
+        }
         match (mode, displaced) {
             (RenameMode::Exchange, _) | (_, None) => Ok(()),
             (_, Some(there)) => match (source.kind().is_dir(), there.kind().is_dir()) {

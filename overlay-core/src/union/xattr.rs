@@ -69,7 +69,8 @@ impl Union {
 
     /// Sets an attribute; copies up first.
     ///
-    /// Errors: `EROFS`, `EEXIST` and `ENODATA` by `how`, `EOPNOTSUPP`.
+    /// Errors: `EROFS`, `EEXIST` and `ENODATA` by `how`, `EOPNOTSUPP`,
+    /// `EPERM` for what is immutable or append-only.
     pub fn set_xattr(
         &self,
         inode: &Arc<Inode>,
@@ -78,6 +79,7 @@ impl Union {
         how: SetXattr,
     ) -> Result<()> {
         self.target()?;
+        self.permit_change(inode)?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::Unsupported("the attribute's name is too long"))?;
         let node = self.writable(inode, DataNeeded::Attributes)?;
@@ -89,6 +91,7 @@ impl Union {
     /// then nothing is copied.
     pub fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
         self.target()?;
+        self.permit_change(inode)?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::NoAttribute)?;
         if !inode.is_copied_up() && inode.node().xattr(&stored)?.is_none() {

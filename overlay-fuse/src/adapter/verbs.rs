@@ -191,6 +191,7 @@ impl Adapter {
         let options = OpenOptions {
             write: writes || truncate,
             truncate,
+            append: flags.0 & libc::O_APPEND != 0,
         };
         let was_copied_up = inode.is_copied_up();
         let handle = self.union.open(&inode, options)?;

@@ -523,6 +523,7 @@ impl Core {
 const WRITE: OpenOptions = OpenOptions {
     write: true,
     truncate: false,
+    append: false,
 };
 
 fn caller(umask: u32) -> Caller {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::io::Errno;
 
 use super::pages::{PAGE, Pages};
-use crate::attr::{Attr, FileKind, Owner, Timestamp};
+use crate::attr::{Attr, FileKind, Owner, Protection, Timestamp};
 use crate::error::{Error, Result};
 use crate::layer::{New, NewKind, Removal, RenameMode};
 use crate::name::{Name, NameBuf};
@@ -36,6 +36,8 @@ pub(super) struct Inode {
     pub(super) ctime: Timestamp,
     pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) body: Body,
+    /// Shown, and heeded by no storage in memory.
+    pub(super) protection: Protection,
     /// Nodes that name it. Raised under the read lock, so that finding a node
     /// shuts nobody out; the inode is taken away under the write lock only.
     pub(super) handles: AtomicUsize,
@@ -207,6 +209,7 @@ impl Tree {
             ctime: inode.ctime,
             ino,
             dev,
+            protection: inode.protection,
         })
     }
 
@@ -436,6 +439,7 @@ impl Tree {
             ctime: now,
             xattrs: BTreeMap::new(),
             body,
+            protection: Protection::NONE,
             handles: AtomicUsize::new(0),
         };
         self.inodes.insert(ino, inode);

@@ -215,7 +215,7 @@ fn text(bytes: &[u8]) -> Result<&str> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::attr::Timestamp;
+    use crate::attr::{Protection, Timestamp};
 
     fn plain(kind: FileKind) -> Attr {
         Attr {
@@ -233,6 +233,7 @@ mod tests {
             ctime: Timestamp::default(),
             ino: 2,
             dev: 3,
+            protection: Protection::NONE,
         }
     }
 

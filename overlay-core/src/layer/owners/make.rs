@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::node::Owned;
 use super::{Attribute, Shared, is_refused};
-use crate::attr::{Attr, FileKind, Owner, Timestamp};
+use crate::attr::{Attr, FileKind, Owner, Protection, Timestamp};
 use crate::error::Result;
 use crate::layer::{Found, New, NewKind, WritableNode, acl};
 
@@ -160,6 +160,7 @@ fn shown(new: &New<'_>) -> Attr {
         ctime: Timestamp::default(),
         ino: 0,
         dev: 0,
+        protection: Protection::NONE,
     }
 }
 
