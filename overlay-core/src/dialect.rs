@@ -382,6 +382,12 @@ impl Dialect {
         overlay::stored_xattr(self.prefixes(), shown)
     }
 
+    /// Whether `name` is what the dialect's own attributes begin with, and
+    /// nothing more: the kernel knows no attribute of that name.
+    pub fn is_prefix(self, name: &[u8]) -> bool {
+        self.prefixes().contains(&name)
+    }
+
     /// The name that the union shows for a stored attribute; `None` for the
     /// dialect's own.
     pub fn shown_xattr(self, stored: &[u8]) -> Option<Cow<'_, [u8]>> {

@@ -298,6 +298,20 @@ fn attributes_of_a_nested_overlay_pass_through() {
 }
 
 #[test]
+fn the_prefix_of_the_marks_is_no_name_of_an_attribute() {
+    holds(
+        &["", "f="],
+        &[
+            "setxattr /f trusted.overlay. v: EINVAL",
+            "getxattr /f trusted.overlay.: EINVAL",
+            "setxattr /f trusted.overlay v: ok",
+            "setxattr /f user.overlay. v: ok",
+            "getxattr /f user.overlay.: v",
+        ],
+    );
+}
+
+#[test]
 fn user_attributes_belong_to_files_and_directories_alone() {
     holds(
         &["", "s@target"],

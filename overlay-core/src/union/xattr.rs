@@ -21,6 +21,15 @@ impl Union {
             .map_or_else(Dialect::default, |top| top.dialect)
     }
 
+    /// `EINVAL` for a prefix of the dialect that is followed by nothing. Source:
+    /// `xattr_resolve_name` in `fs/xattr.c`.
+    fn refuse_prefix(&self, name: &[u8]) -> Result<()> {
+        match self.own_dialect().is_prefix(name) {
+            true => Err(Error::Invalid("a prefix is no name of an attribute")),
+            false => Ok(()),
+        }
+    }
+
     /// The dialect of the branch that an inode's lower part lies on. Only
     /// asked for marks. Of what is no directory the branch is not known: it
     /// may be any that has attributes for marks, as far as we know.
@@ -45,8 +54,9 @@ impl Union {
     }
 
     /// The value of the attribute `name`, e.g. `b"user.note"`; `ENODATA` if
-    /// it is not set.
+    /// it is not set, `EINVAL` for a mere prefix of the union's own.
     pub fn xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<Vec<u8>> {
+        self.refuse_prefix(name)?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::NoAttribute)?;
         if self.dialect_of_shown(inode).shown_xattr(&stored).is_none() {
@@ -80,6 +90,7 @@ impl Union {
     ) -> Result<()> {
         self.target()?;
         self.permit_change(inode)?;
+        self.refuse_prefix(name)?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::Unsupported("the attribute's name is too long"))?;
         let node = self.writable(inode, DataNeeded::Attributes)?;
@@ -92,6 +103,7 @@ impl Union {
     pub fn remove_xattr(&self, inode: &Arc<Inode>, name: &[u8]) -> Result<()> {
         self.target()?;
         self.permit_change(inode)?;
+        self.refuse_prefix(name)?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::NoAttribute)?;
         if !inode.is_copied_up() && inode.node().xattr(&stored)?.is_none() {

@@ -2,6 +2,7 @@
 //! `trusted.overlay.*` is an ordinary name here: a union stores it escaped.
 
 use super::*;
+use crate::spec::config::Namespace;
 use crate::spec::op::Presence;
 
 impl Model {
@@ -15,6 +16,7 @@ impl Model {
         let key = self.walk(path)?;
         self.need_writable()?;
         self.need_xattrs(key, name)?;
+        self.need_name(name)?;
         // The kernel copies up before it asks whether the attribute is there.
         self.copy_up_object(path, key);
         let xattrs = &mut self.objects[key].meta.xattrs;
@@ -31,6 +33,7 @@ impl Model {
         let key = self.walk(path)?;
         self.need_writable()?;
         self.need_xattrs(key, name)?;
+        self.need_name(name)?;
         if !self.objects[key].meta.xattrs.contains_key(name) {
             return Err(Errno::NODATA);
         }
@@ -39,8 +42,22 @@ impl Model {
         Ok(Outcome::Done)
     }
 
+    /// A prefix of overlayfs' own attributes, and nothing more, is no name.
+    fn need_name(&self, name: &[u8]) -> Result<()> {
+        let prefix: &[u8] = match self.config.namespace {
+            Namespace::Trusted => b"trusted.overlay.",
+            Namespace::User => b"user.overlay.",
+        };
+        match name == prefix {
+            true => Err(Errno::INVAL),
+            false => Ok(()),
+        }
+    }
+
     pub(super) fn xattr(&self, path: &Path, name: &[u8]) -> Result<Outcome> {
-        let xattrs = &self.objects[self.walk(path)?].meta.xattrs;
+        let key = self.walk(path)?;
+        self.need_name(name)?;
+        let xattrs = &self.objects[key].meta.xattrs;
         let value = xattrs.get(name).ok_or(Errno::NODATA)?;
         Ok(Outcome::Bytes(value.clone()))
     }
