@@ -13,6 +13,7 @@ use overlay_core::union::{Metacopy, OpenOptions, Options, RedirectDir};
 use overlay_tests::ground::Ground;
 use overlay_tests::runner::{root, skip};
 use overlay_tests::subject::kernel::Kernel;
+use overlay_tests::subject::mounted::Mounted;
 
 const MARK: &str = "trusted.overlay.metacopy";
 /// Blocks that a filesystem may take for extended attributes.
@@ -343,6 +344,59 @@ fn data_only_layers_show_nothing_and_hold_the_data_of_redirected_files() {
     )
     .unwrap();
     assert_eq!(fs::read(ground.path("u/moved")).unwrap(), content());
+}
+
+/// What a data-only layer should have is looked for when it is needed.
+#[test]
+fn data_that_a_data_only_layer_lacks_is_missing_when_it_is_needed() {
+    if skip(Kernel::available()) || skip(Mounted::available()) {
+        return;
+    }
+    let answers = |point: &Path| {
+        let path = point.join("f");
+        let moved = point.join("moved");
+        let file = |options: &mut fs::OpenOptions| options.open(&path).map(drop);
+        let mode = fs::Permissions::from_mode(0o600);
+        let flags = rustix::fs::XattrFlags::empty();
+        let answers = [
+            fs::metadata(&path).map(|attr| assert_eq!((attr.len(), attr.blocks()), (5, 8))),
+            file(fs::File::options().read(true)),
+            file(fs::File::options().append(true)),
+            file(fs::File::options().write(true).truncate(true)),
+            fs::set_permissions(&path, mode),
+            rustix::fs::setxattr(&path, "user.a", b"v", flags).map_err(Into::into),
+            fs::rename(&path, &moved),
+            fs::hard_link(&path, &moved),
+            fs::remove_file(&path),
+            fs::metadata(&path).map(drop),
+        ];
+        answers.map(|answer| answer.err().and_then(|error| error.raw_os_error()))
+    };
+    let ground = || {
+        let ground = Ground::new(&["l"], &["data"]);
+        let path = ground.write("l/f", b".....");
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(&path, MARK, b"", flags).unwrap();
+        rustix::fs::lsetxattr(&path, "trusted.overlay.redirect", b"/none", flags).unwrap();
+        ground
+    };
+    let one = ground();
+    let kernel = one.kernel(KERNEL);
+    let expected = answers(&kernel.path(""));
+    drop(kernel);
+    assert_eq!(expected[0], None);
+    assert_eq!(expected[1], Some(libc::ENOENT));
+    let other = ground();
+    let ours = other.ours(on());
+    let union = std::sync::Arc::clone(ours.union());
+    let handle = overlay_fuse::Mount::builder(union)
+        .mount(other.path("m"))
+        .unwrap();
+    assert_eq!(answers(&other.path("m")), expected);
+    handle.unmount().unwrap();
+    // Nothing was copied up: what is there is the whiteout.
+    assert_eq!(fs::symlink_metadata(other.path("u/f")).unwrap().len(), 0);
+    assert!(!other.path("u/moved").exists());
 }
 
 #[test]

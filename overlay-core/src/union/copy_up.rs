@@ -111,6 +111,8 @@ impl Union {
             return Ok((node, Copied::Before));
         }
         let target = self.target()?;
+        // As the kernel (`ovl_copy_up_flags`): also if it could stay below.
+        self.require_data(inode)?;
         // Parents first, from the top, without recursion: trees are deep.
         let mut missing = Vec::new();
         // A copy in the index needs none.

@@ -50,7 +50,9 @@ impl Inode {
             Some((None, None)) | None => None,
         };
         // Not looked for yet, as the kernel does: what a file without holes has.
-        below.map_or_else(|| attr.size.div_ceil(512), |below| below.blocks)
+        let unit = u64::from(attr.blksize).max(512);
+        let whole = || attr.size.div_ceil(unit).saturating_mul(unit / 512);
+        below.map_or_else(whole, |below| below.blocks)
     }
 }
 
@@ -78,7 +80,17 @@ impl Union {
         }
     }
 
-    /// The regular file at `path` on the topmost data-only branch that has it.
+    /// `ENOENT` if what shows lacks its data, and the data-only branches do not
+    /// have it. Nothing else is left to be looked for.
+    pub(super) fn require_data(&self, inode: &Inode) -> Result<()> {
+        match inode.other().and_then(|other| other.data.as_deref()) {
+            Some(DataBelow::Path(path)) if inode.lacks_data() => self.find_data(path).map(drop),
+            Some(DataBelow::Path(_) | DataBelow::Node(_)) | None => Ok(()),
+        }
+    }
+
+    /// The regular file at `path` on the topmost data-only branch that has it;
+    /// `ENOENT` if none has. Source: `ovl_lookup_data_layers`.
     fn find_data(&self, path: &VecDeque<NameBuf>) -> Result<Arc<dyn Node>> {
         'branches: for root in &self.data_roots {
             let mut here = Arc::clone(root);
@@ -96,7 +108,7 @@ impl Union {
                 return Ok(here);
             }
         }
-        Err(Error::Damaged("the data of a metacopy file is missing"))
+        Err(Error::NotFound)
     }
 
     /// Whether a copy-up for a change of attributes leaves the data below.
