@@ -28,6 +28,7 @@ use crate::handles::Handles;
 use crate::listing::Listing;
 use crate::presentation::{Presentation, Xattrs};
 use crate::running::{OpenFile, Running};
+use crate::strangers::Strangers;
 
 mod reply;
 mod verbs;
@@ -70,6 +71,7 @@ pub(crate) struct Adapter {
     files: Handles<OpenFile>,
     running: Arc<Running>,
     listings: Handles<Listing>,
+    strangers: Strangers,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,
 }
@@ -396,7 +398,13 @@ impl Filesystem for Adapter {
     ) {
         match answer(asked("readdirplus", ino), || {
             let listing = self.listings.get(fh.0)?;
-            listing.read_plus(&self.union, &self.presentation, offset, &mut reply)
+            listing.read_plus(
+                &self.union,
+                &self.presentation,
+                &self.strangers,
+                offset,
+                &mut reply,
+            )
         }) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),

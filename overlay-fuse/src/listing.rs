@@ -22,6 +22,7 @@ use overlay_core::{FileKind, NameBuf, Result, Union};
 use crate::adapter::generation;
 use crate::convert::{bare_attr, file_attr, file_type};
 use crate::presentation::Presentation;
+use crate::strangers::Strangers;
 
 /// The kernel's offset after `..`, before the first entry of the union.
 const FIRST: u64 = 2;
@@ -93,11 +94,13 @@ impl Listing {
     }
 
     /// Fills `reply` from `offset` on, with attributes. Each entry that was
-    /// accepted is pinned once: the kernel counts it as a look-up.
+    /// accepted is pinned once, or counted as a stranger: the kernel counts it
+    /// as a look-up.
     pub(crate) fn read_plus(
         &self,
         union: &Union,
         presentation: &Presentation,
+        strangers: &Strangers,
         offset: u64,
         reply: &mut ReplyDirectoryPlus,
     ) -> Result<()> {
@@ -125,8 +128,9 @@ impl Listing {
                     }
                 };
                 // Before the reply can go out, or the forget might overtake it.
-                if let Some(inode) = &told.pinned {
-                    union.pin(inode);
+                match &told.pinned {
+                    Some(inode) => union.pin(inode),
+                    None => strangers.meet(told.attr.ino.0),
                 }
                 let full = reply.add(
                     told.attr.ino,
@@ -137,8 +141,11 @@ impl Listing {
                     told.generation,
                 );
                 if full {
-                    if let Some(inode) = &told.pinned {
-                        union.unpin(inode.number(), 1);
+                    match &told.pinned {
+                        Some(inode) => union.unpin(inode.number(), 1),
+                        None => {
+                            strangers.part(told.attr.ino.0, 1);
+                        }
                     }
                     return Ok(());
                 }

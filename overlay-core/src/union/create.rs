@@ -166,7 +166,9 @@ impl Union {
                 self.stage_and_publish(target, &**dir, name, &new, written)?
             }
         };
-        let entry = self.resolve(parent, name, &held)?.ok_or(Error::Stale)?;
+        // Gone again only if somebody else writes to the branch.
+        let made = self.resolve(parent, name, &held)?;
+        let entry = made.ok_or(Error::NotFound)?;
         // Just made, without a mark: none need be looked for.
         entry.inode.protected.settle(Protection::NONE);
         Ok((entry, file))

@@ -18,6 +18,7 @@ use crate::convert::file_attr;
 use crate::handles::Handles;
 use crate::presentation::Presentation;
 use crate::running::OpenFile;
+use crate::strangers::Strangers;
 
 /// The most that one reply to `copy_file_range(2)` can report, in whole pages
 /// (the kernel's `MAX_RW_COUNT`).
@@ -38,6 +39,7 @@ impl Adapter {
             files: Handles::new(),
             running: Arc::default(),
             listings: Handles::new(),
+            strangers: Strangers::default(),
             notifier: Arc::default(),
         }
     }
@@ -100,7 +102,7 @@ impl Adapter {
 
     pub(super) fn forget_pins(&self, ino: INodeNo, count: u64) {
         match answer(asked("forget", ino), || {
-            self.union.unpin(ino.0, count);
+            self.union.unpin(ino.0, self.strangers.part(ino.0, count));
             Ok(())
         }) {
             // No reply exists for it; a panic has been logged.
