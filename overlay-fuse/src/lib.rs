@@ -19,8 +19,8 @@ mod running;
 
 pub use ids::{IdMap, IdMapError};
 pub use mount::{
-    Mount, MountError, MountFlag, MountHandle, MountOptions, Unmounted, Unmounter, Users,
-    check_fuse,
+    Mount, MountError, MountFlag, MountHandle, MountOptions, Propagation, Unmounted, Unmounter,
+    Users, check_fuse,
 };
 pub use presentation::{Presentation, Xattrs};
 

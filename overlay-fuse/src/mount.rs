@@ -21,7 +21,7 @@ mod options;
 mod unmount;
 
 pub use error::MountError;
-pub use options::{MountFlag, MountOptions, Users};
+pub use options::{MountFlag, MountOptions, Propagation, Users};
 pub use unmount::{Unmounted, Unmounter};
 
 /// Fewer would let one slow request hold up all others.

@@ -52,6 +52,11 @@ pub enum MountError {
         "the option {0} is not permitted to an ordinary user: write no{0} (mount(8) adds {0} where that is missing), or run as root"
     )]
     RootOnly(&'static str),
+    /// How a mount propagates is root's to say.
+    #[error(
+        "the option {0} is not permitted to an ordinary user, whose mounts propagate as the one that they lie on: leave it out, or run as root"
+    )]
+    Propagation(&'static str),
     /// `context=` from a process that is not root.
     #[error(
         "the option context is not permitted to an ordinary user: leave it out, or run as root"
