@@ -168,7 +168,7 @@ fn a_mounted_stack_is_refused() {
     }
     let point = check(&scene, &["-o", "lowerdir=l", "m"]);
     let sentence = refused(&point, 8);
-    assert!(sentence.contains("already a mount point"), "{sentence}");
+    assert!(sentence.contains("a union is mounted at"), "{sentence}");
     drop(mounted);
     assert_eq!(code(&check(&scene, &["l", "u"])), 4);
 }

@@ -21,7 +21,7 @@ use crate::layer::WritableStorage;
 use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper, WorkAt};
 use crate::name::Name;
 use crate::stack::Stack;
-use crate::stack::mounts::{MountTable, unescape_option};
+use crate::stack::mounts::{MountEntry, MountTable, unescape_option};
 use crate::sys;
 
 mod branch;
@@ -309,7 +309,9 @@ impl Places {
     /// The other way round the union would show itself.
     fn check_mount_point(&self, point: &Path, mounts: &MountTable) -> Result<(), SetupError> {
         let point = Place::find(Role::MountPoint, point, mounts)?;
-        if mounts.at(&point.real).is_some() {
+        // A mount covers what was mounted there, as on the kernel's overlayfs;
+        // of unions it would be the same one, mounted twice by mistake.
+        if mounts.at(&point.real).is_some_and(MountEntry::is_union) {
             return Err(SetupError::MountPointBusy { path: point.path });
         }
         match self.all().iter().find(|layer| point.is_inside(layer)) {

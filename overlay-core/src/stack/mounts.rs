@@ -82,6 +82,12 @@ impl MountEntry {
             .map(|rest| self.root.join(rest))
     }
 
+    /// Whether this shows all of a union of ours, by the name that its mounts
+    /// have unless they were given another.
+    pub fn is_union(&self) -> bool {
+        self.kind == "fuse.ufsmount" && self.root == Path::new("/")
+    }
+
     /// The value of the filesystem's own option `name`, unescaped.
     pub fn option(&self, name: &str) -> Option<PathBuf> {
         self.options(name).next()

@@ -291,7 +291,7 @@ pub enum SetupError {
     },
     /// Something is mounted there already.
     #[error(
-        "mount point {path:?} is already a mount point: unmount what is there, or choose another directory"
+        "a union is mounted at mount point {path:?} already: unmount it, or choose another directory"
     )]
     MountPointBusy {
         /// The mount point.
