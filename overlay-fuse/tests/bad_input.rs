@@ -230,12 +230,98 @@ fn an_upper_in_use_is_refused() {
     ] {
         let sentence = refused(&scene.run(words));
         assert!(
-            sentence.contains("in use by another mount: unmount that first"),
+            sentence.contains(
+                "in use by another mount, or by ufs check or convert: unmount that first"
+            ),
             "{sentence}"
         );
     }
     assert_eq!(scene.snapshot(), before);
     drop(mounted);
+}
+
+/// `cp -r` of the lower layer: the same upper over another one, whose work
+/// directory would be made.
+#[test]
+fn where_an_upper_is_in_use_no_work_directory_is_made() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["l2", "m2", "w"] {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    let mounted = scene.mount(["-olowerdir=l,upperdir=u,workdir=w", "m"]);
+    let before = scene.snapshot();
+    let sentence = refused(&scene.run(["l2", "u", "m2"]));
+    assert!(sentence.contains("is in use by"), "{sentence}");
+    assert_eq!(scene.snapshot(), before);
+    drop(mounted);
+}
+
+#[test]
+fn what_is_in_the_place_of_the_work_area_is_named() {
+    if !can_mount() {
+        return;
+    }
+    for kind in ["touch", "ln -s /tmp", "mkfifo"] {
+        let scene = Scene::new();
+        fs::create_dir(scene.at("w")).unwrap();
+        let made = format!("{kind} w/work");
+        let mut made_by = std::process::Command::new("sh");
+        let made_by = made_by.args(["-ec", &made]).current_dir(scene.root());
+        assert!(made_by.status().unwrap().success());
+        refuses(
+            &scene,
+            "l u m -o workdir=w",
+            &["\"w/work\" is not a directory", "move it away"],
+        );
+    }
+}
+
+#[test]
+fn a_filesystem_without_room_is_said() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("full")).unwrap();
+    // With the root, room for what is there and for nothing else.
+    for (made, words) in [
+        ("mkdir full/u full/w", " -o workdir=full/w"),
+        ("mkdir full/u; : > full/f", ""),
+    ] {
+        let script = format!(
+            "mount -t tmpfs -o nr_inodes=3 none full; {made}; exec \"$0\" l full/u m{words}"
+        );
+        let sentence = refused(&in_own_namespace(&scene, &script));
+        let part = "no room for anything in work directory";
+        assert!(sentence.contains(part), "{words}: {sentence}");
+        assert!(sentence.contains("make room"), "{sentence}");
+    }
+}
+
+#[test]
+fn an_owner_attribute_that_means_nothing_is_named_with_its_layer() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let (name, flags) = (
+        "user.containers.override_stat",
+        rustix::fs::XattrFlags::empty(),
+    );
+    for (layer, what) in [("l", "lower layer \"l\""), ("u", "upper layer \"u\"")] {
+        rustix::fs::lsetxattr(scene.at(layer), name, b"foo", flags).unwrap();
+        refuses(
+            &scene,
+            "l u m -o xattr_permissions=2",
+            &[what, name, "UID:GID:MODE", "xattr_permissions=0"],
+        );
+        drop(scene.mount(["l", "u", "m", "-oxattr_permissions=0"]));
+        fs::remove_dir_all(scene.at("u.work")).unwrap();
+        rustix::fs::lremovexattr(scene.at(layer), name).unwrap();
+    }
 }
 
 #[test]

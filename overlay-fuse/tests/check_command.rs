@@ -268,6 +268,28 @@ fn what_a_volatile_mount_left_has_to_be_accepted() {
 }
 
 #[test]
+fn what_is_in_the_place_of_the_work_area_is_a_finding() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("w")).unwrap();
+    fs::write(scene.at("w/work"), "").unwrap();
+    let output = check(&scene, &["l", "u", "w"]);
+    assert_eq!(code(&output), 4, "{}", said(&output));
+    let text = shown(&output);
+    assert!(
+        text.starts_with("error: w/work: it is not a directory, so no mount"),
+        "{text}"
+    );
+    let sentence = refused(&check(&scene, &["--repair", "l", "u", "w"]), 8);
+    assert!(
+        sentence.contains("\"w/work\" is not a directory") && sentence.contains("move it away"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn redirects_that_the_mount_refuses_are_warnings() {
     if !is_root() {
         return;

@@ -42,7 +42,10 @@ impl Run<'_> {
                 (INDEX, Some(index)) => self.whole_index(index)?,
                 (path, _) => {
                     let attempt = Attempt::Cannot("look at it, and move it away");
-                    let kind = Kind::WorkForeign;
+                    let kind = match path {
+                        WORK | INDEX => Kind::WorkNotDirectory,
+                        _ => Kind::WorkForeign,
+                    };
                     self.found_in_work(kind, path.to_vec(), String::new(), attempt)?;
                 }
             }

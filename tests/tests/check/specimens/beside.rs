@@ -281,6 +281,15 @@ pub fn works() -> Vec<Specimen> {
             ))
         },
         on_directories(specimen(
+            Kind::WorkNotDirectory,
+            |bench| {
+                let work = bench.path("work0").unwrap();
+                std::os::unix::fs::symlink("elsewhere", work.join("index")).unwrap();
+            },
+            only(Kind::WorkNotDirectory, "index"),
+            false,
+        )),
+        on_directories(specimen(
             Kind::WorkForeign,
             |bench| in_work(bench, "mine"),
             only(Kind::WorkForeign, "mine"),
