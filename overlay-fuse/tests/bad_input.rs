@@ -562,6 +562,7 @@ fn an_ordinary_user_may_not_ask_for_what_is_roots() {
     for (option, part) in [
         ("suid", "option suid is not permitted to an ordinary user"),
         ("allow_other", "user_allow_other to /etc/fuse.conf"),
+        ("index=on", "option index=on needs root"),
         (
             "nodiratime",
             "fusermount3 does not know the option nodiratime: leave it out",
@@ -571,9 +572,63 @@ fn an_ordinary_user_may_not_ask_for_what_is_roots() {
             "{OPEN_DEVICE} : > no; mount --bind no /etc/fuse.conf 2>/dev/null || true; rm no; \
              {AS_USER} l u m -o workdir=w,{option}"
         );
-        let sentence = refused(&in_own_namespace(&scene, &script));
+        let output = in_own_namespace(&scene, &script);
+        let sentence = refused(&output);
         assert!(sentence.contains(part), "{sentence}");
+        assert_eq!(output.status.code(), Some(1), "{sentence}");
         assert_eq!(fs::read_dir(scene.at("w")).unwrap().count(), 0);
+    }
+}
+
+/// What each says, and the exit status: 1 for an option that is not for this
+/// user. All before anything is mounted or written.
+#[test]
+fn an_index_that_cannot_be_is_refused_with_advice() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["l2", "u2", "u2.work"] {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    drop(scene.mount(["l", "u", "m", "-oindex=on"]));
+    symlink("/tmp", scene.at("u2.work/index")).unwrap();
+    refuses(
+        &scene,
+        "l2 u m -o index=on",
+        &[
+            "upper layer \"u\" was used with index=on over another lower layer: name the lower",
+            "leave index=on out",
+            "ufs check --repair --accept-lower",
+        ],
+    );
+    refuses(
+        &scene,
+        "l2 u m -o nfs_export=on",
+        &["leave nfs_export=on out"],
+    );
+    refuses(
+        &scene,
+        "l u2 m -o index=on",
+        &["\"u2.work/index\" is not a directory", "move it away"],
+    );
+    fs::remove_file(scene.at("u2.work/index")).unwrap();
+    refuses(
+        &scene,
+        "l u2 m -o index=on,workdir=u.work",
+        &["work directory \"u.work\" holds the index of another upper layer than \"u2\""],
+    );
+    let script = "exec unshare --user --map-root-user --mount \"$0\" l u2 m -o";
+    for option in ["index=on", "nfs_export=on"] {
+        let before = scene.snapshot();
+        let output = in_own_namespace(&scene, &format!("{script} {option}"));
+        fs::remove_file(scene.at("program")).unwrap();
+        let sentence = refused(&output);
+        let part = format!("the option {option} needs root of the first user namespace");
+        assert!(sentence.contains(&part), "{sentence}");
+        assert!(sentence.contains("leave it out"), "{sentence}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(scene.snapshot(), before);
     }
 }
 

@@ -79,6 +79,9 @@ fn the_status_says_whether_the_words_were_wrong_or_the_mount_failed() {
         (&["l"], 1),
         (&["--bogus"], 1),
         (&["l", "u", "m", "-o", "bogus"], 1),
+        (&["l", "u", "m", "-o", "userxattr,redirect_dir=on"], 1),
+        (&["l", "u", "m", "-o", "userxattr,metacopy=on"], 1),
+        (&["l", "u", "m", "-o", "nfs_export=on,metacopy=on"], 1),
         (&["no", "u", "m"], 32),
         (&["-f", "l", "u", "no"], 32),
     ] {

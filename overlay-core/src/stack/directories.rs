@@ -169,6 +169,16 @@ impl Directories {
         Ok(Opened { undo, stack })
     }
 
+    /// Where changes are prepared: as named, or where it is unless named.
+    pub fn workdir(&self) -> Option<PathBuf> {
+        let upper = self.upper.as_ref()?;
+        Some(match (&self.work, self.within()) {
+            (Some(work), _) => work.clone(),
+            (None, Some(name)) => place::inside(upper, name),
+            (None, None) => place::beside(upper),
+        })
+    }
+
     fn namespace(&self) -> Namespace {
         match self.marks {
             Marks::User => Namespace::User,

@@ -175,7 +175,7 @@ fn refuse_other_directories(args: &Args, directories: &Directories) -> Result<()
 
 fn settings(args: &Args, words: &Unmounted, stack: &Stack) -> Result<Settings, Failure> {
     let redirects = redirect_dir(words.redirect_dir, stack)
-        .map_err(|sentence| Failure(code::USAGE, sentence))?;
+        .map_err(|failure| Failure(code::USAGE, failure.sentence().to_owned()))?;
     Ok(Settings {
         redirects: match redirects {
             RedirectDir::On | RedirectDir::Follow => Redirects::Followed,

@@ -6,12 +6,12 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::plan::Plan;
-use super::serve;
+use super::{Failure, serve};
 
 /// This program, whatever has become of its file.
 const SELF: &str = "/proc/self/exe";
@@ -20,10 +20,14 @@ const SELF: &str = "/proc/self/exe";
 const LIVE: &str = "live\n";
 
 /// Starts the server with the same words and waits until the mount is live.
-pub(super) fn start(args: &[OsString]) -> Result<(), String> {
-    let no_server =
-        |error| format!("the server cannot be started ({error}): mount /proc, or use --foreground");
-    let (name, words) = args.split_first().ok_or("this program has no name")?;
+pub(super) fn start(args: &[OsString]) -> Result<(), Failure> {
+    let no_server = |error| {
+        let advice = "mount /proc, or use --foreground";
+        Failure::Task(format!("the server cannot be started ({error}): {advice}"))
+    };
+    let (name, words) = args
+        .split_first()
+        .ok_or_else(|| Failure::Task("this program has no name".to_owned()))?;
     let mut server = Command::new(SELF)
         .arg0(name)
         .arg("--detached")
@@ -41,41 +45,44 @@ pub(super) fn start(args: &[OsString]) -> Result<(), String> {
     }
     let status = server.wait().map_err(no_server)?;
     match String::from_utf8_lossy(&said).trim() {
-        "" => Err(format!(
+        "" => Err(Failure::Task(format!(
             "the server ended without a word ({status}): try --foreground"
-        )),
-        sentence => Err(sentence.to_owned()),
+        ))),
+        sentence => Err(Failure::of(sentence.to_owned(), status.code())),
     }
 }
 
 /// Serves as that server. Errors before the mount is live go through the pipe.
-pub(super) fn serve_detached(plan: Plan) -> Result<(), String> {
+pub(super) fn serve_detached(plan: Plan) -> Result<(), Failure> {
     match mounted(plan) {
         Ok(serving) => {
             let result = serving.until_unmounted();
             // Nobody listens any more but the log.
             result.map_err(|error| {
                 tracing::error!(%error, "the mount has ended");
-                error.to_string()
+                Failure::from(error)
             })
         }
-        Err(sentence) => {
-            let mut pipe = std::io::stdout();
-            match pipe.write_all(sentence.as_bytes()) {
-                Ok(()) => std::process::exit(1),
-                Err(_) => Err(sentence),
+        Err(failure) => {
+            let mut pipe = io::stdout();
+            match pipe.write_all(failure.sentence().as_bytes()) {
+                Ok(()) => std::process::exit(failure.status().into()),
+                Err(_) => Err(failure),
             }
         }
     }
 }
 
-fn mounted(plan: Plan) -> Result<serve::Serving, String> {
+fn mounted(plan: Plan) -> Result<serve::Serving, Failure> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Failure::Task(format!("{what} failed ({error}): use -f"))
+    };
     // A session of its own: the terminal's signals are not for the server.
-    rustix::process::setsid().map_err(|errno| format!("setsid failed ({errno}): use -f"))?;
+    rustix::process::setsid().map_err(|errno| failed("setsid", &errno))?;
     let serving = serve::mount(plan)?;
-    let leave = || -> std::io::Result<()> {
+    let leave = || -> io::Result<()> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
-        let mut pipe = std::io::stdout();
+        let mut pipe = io::stdout();
         // Fails if the command was interrupted; dropping `serving` unmounts.
         pipe.write_all(LIVE.as_bytes())?;
         pipe.flush()?;
@@ -86,6 +93,6 @@ fn mounted(plan: Plan) -> Result<serve::Serving, String> {
         rustix::stdio::dup2_stdout(&null)?;
         Ok(())
     };
-    leave().map_err(|error| format!("going to the background failed ({error}): use -f"))?;
+    leave().map_err(|error| failed("going to the background", &error))?;
     Ok(serving)
 }

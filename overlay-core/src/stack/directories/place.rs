@@ -72,10 +72,8 @@ impl Place {
 
     /// The default work directory: `<upper>.work`, which need not exist.
     pub(super) fn beside(upper: &Place, mounts: &MountTable) -> Result<Place, SetupError> {
-        let mut name = upper.real.clone().into_os_string();
-        name.push(".work");
         match (upper.real.parent(), upper.real.file_name()) {
-            (Some(parent), Some(_)) => Place::work_in(parent, name.into(), mounts),
+            (Some(parent), Some(_)) => Place::work_in(parent, beside(&upper.real), mounts),
             // The upper layer is "/": nothing lies beside it.
             _ => Err(SetupError::NothingBeside {
                 upper: upper.path.clone(),
@@ -89,8 +87,7 @@ impl Place {
         name: &Name,
         mounts: &MountTable,
     ) -> Result<Place, SetupError> {
-        let real = upper.real.join(OsStr::from_bytes(name.as_bytes()));
-        Place::work_in(&upper.real, real, mounts)
+        Place::work_in(&upper.real, inside(&upper.real, name), mounts)
     }
 
     fn work_in(parent: &Path, real: PathBuf, mounts: &MountTable) -> Result<Place, SetupError> {
@@ -206,6 +203,18 @@ impl Place {
         }
         SetupError::Layer { role, path, source }
     }
+}
+
+/// A name in the upper layer.
+pub(super) fn inside(upper: &Path, name: &Name) -> PathBuf {
+    upper.join(OsStr::from_bytes(name.as_bytes()))
+}
+
+/// `<upper>.work`
+pub(super) fn beside(upper: &Path) -> PathBuf {
+    let mut name = upper.as_os_str().to_owned();
+    name.push(".work");
+    name.into()
 }
 
 fn within(real: &Path, mounts: &MountTable) -> Option<(u64, u64, PathBuf)> {

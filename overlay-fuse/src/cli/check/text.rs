@@ -12,15 +12,7 @@ pub(super) fn place(directories: &Directories, finding: &Finding) -> (&'static s
     let index = match finding.spot {
         Spot::Branch(id) => id.0 as usize,
         Spot::Work => {
-            let work = directories.work.clone().unwrap_or_else(|| {
-                let mut beside = directories
-                    .upper
-                    .clone()
-                    .unwrap_or_default()
-                    .into_os_string();
-                beside.push(".work");
-                beside.into()
-            });
+            let work = directories.workdir().unwrap_or_default();
             return ("work", work);
         }
     };
