@@ -16,6 +16,7 @@ mod listing;
 mod mount;
 mod presentation;
 mod running;
+mod sys;
 
 pub use ids::{IdMap, IdMapError};
 pub use mount::{

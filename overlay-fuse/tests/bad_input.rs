@@ -482,6 +482,24 @@ fn no_device_is_said() {
     assert!(!scene.at("u.work").exists());
 }
 
+#[test]
+fn an_empty_dev_is_said() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "mount -t tmpfs none /dev; exec \"$0\" l u m";
+    let sentence = refused(&in_own_namespace(&scene, script));
+    assert!(
+        sentence.contains("/dev/null cannot be opened"),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("mknod -m 666 /dev/null c 1 3"),
+        "{sentence}"
+    );
+}
+
 const AS_USER: &str = "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" ";
 
 #[test]

@@ -52,6 +52,17 @@ fn the_command_returns_when_the_mount_is_live_and_the_server_lets_go_of_the_term
 }
 
 #[test]
+fn what_the_caller_has_open_is_not_kept_by_the_server() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "(flock 9; \"$0\" l u m) 9>lock; flock -n lock true; test -e m/file; umount m";
+    let output = in_own_namespace(&scene, script);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
 fn sigterm_and_sigint_unmount() {
     if !can_mount() {
         return;

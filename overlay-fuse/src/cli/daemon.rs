@@ -12,9 +12,16 @@ use std::process::{Command, Stdio};
 
 use super::plan::Plan;
 use super::{Failure, serve};
+use crate::sys;
 
 /// This program, whatever has become of its file.
 const SELF: &str = "/proc/self/exe";
+
+/// Where the server's standard streams lead.
+const NULL: &str = "/dev/null";
+
+/// The number after standard input, output and error.
+const FIRST_NOT_STANDARD: u32 = 3;
 
 /// What the server says when the mount is live.
 const LIVE: &str = "live\n";
@@ -28,11 +35,21 @@ pub(super) fn start(args: &[OsString]) -> Result<(), Failure> {
     let (name, words) = args
         .split_first()
         .ok_or_else(|| Failure::Task("this program has no name".to_owned()))?;
+    let null = null().map_err(|error| {
+        let advice = "make it (mknod -m 666 /dev/null c 1 3), or use --foreground";
+        Failure::Task(format!("{NULL} cannot be opened ({error}): {advice}"))
+    })?;
+    // What the caller has open is not for a server that outlives it: a lock
+    // would stay taken, a pipe open.
+    if let Err(error) = sys::close_on_exec_from(FIRST_NOT_STANDARD) {
+        // Linux 5.11 has it.
+        tracing::debug!(%error, "the server keeps what the caller has open");
+    }
     let mut server = Command::new(SELF)
         .arg0(name)
         .arg("--detached")
         .args(words)
-        .stdin(Stdio::null())
+        .stdin(null)
         .stdout(Stdio::piped())
         .spawn()
         .map_err(no_server)?;
@@ -50,6 +67,10 @@ pub(super) fn start(args: &[OsString]) -> Result<(), Failure> {
         ))),
         sentence => Err(Failure::of(sentence.to_owned(), status.code())),
     }
+}
+
+fn null() -> io::Result<File> {
+    File::options().read(true).write(true).open(NULL)
 }
 
 /// Serves as that server. Errors before the mount is live go through the pipe.
@@ -81,7 +102,7 @@ fn mounted(plan: Plan) -> Result<serve::Serving, Failure> {
     rustix::process::setsid().map_err(|errno| failed("setsid", &errno))?;
     let serving = serve::mount(plan)?;
     let leave = || -> io::Result<()> {
-        let null = File::options().read(true).write(true).open("/dev/null")?;
+        let null = null()?;
         let mut pipe = io::stdout();
         // Fails if the command was interrupted; dropping `serving` unmounts.
         pipe.write_all(LIVE.as_bytes())?;
