@@ -116,6 +116,9 @@ impl Draft {
         }
         match paths.next() {
             Some(path) => Err(UsageError::TooMany(path)),
+            // Not a path: the layers could not be checked against the mount,
+            // nor could it be unmounted.
+            None if point.as_bytes().starts_with(b"/dev/fd/") => Err(UsageError::Device(point)),
             None => Ok(point.into()),
         }
     }
