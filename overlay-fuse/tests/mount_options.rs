@@ -67,7 +67,7 @@ fn what_is_so_in_any_case_changes_nothing() {
     let words = "default_permissions,relatime,norelatime,nostrictatime,nolazytime,noiversion,\
         nomand,silent,loud,nonempty,index=off,nfs_export=off,verity=off,uuid=null,uuid=auto,\
         override_creds,threaded=1,writeback=0,fast_ino=0,fsync=auto,defaults,auto,noauto,user,\
-        nouser,users,owner,group,nofail,_netdev,comment=a word,x-systemd.automount,X-mount.mkdir=0755";
+        nouser,users,owner,group,nofail,_netdev,_rnetdev,helper=a,uhelper=b,comment=a word,x-systemd.automount,X-mount.mkdir=0755";
     assert_eq!(shown(&mount(&scene, words)), plain);
     fs::write(scene.at("m/there"), "").unwrap();
     assert_eq!(shown(&mount(&scene, "nonempty")), plain);
