@@ -259,12 +259,38 @@ fn what_a_volatile_mount_left_has_to_be_accepted() {
     fs::create_dir_all(&dirty).unwrap();
     let output = check(&scene, &["--repair", "l", "u"]);
     assert_eq!(code(&output), 4, "{}", said(&output));
-    assert!(shown(&output).contains("a volatile mount left this note"));
+    let text = shown(&output);
+    assert!(text.contains("a volatile mount left this note"), "{text}");
+    let part = "if it is known to be whole, use --repair --accept-volatile";
+    assert!(text.contains(part), "{text}");
     assert!(dirty.exists());
     let output = check(&scene, &["--repair", "--accept-volatile", "l", "u"]);
     assert_eq!(code(&output), 1, "{}", said(&output));
     assert!(!scene.at("u.work/work/incompat").exists());
     assert_eq!(code(&check(&scene, &["l", "u"])), 0);
+}
+
+#[test]
+fn over_another_lower_layer_a_repair_has_to_be_asked_for_by_name() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("l2")).unwrap();
+    drop(scene.mount(["l", "u", "m", "-oindex=on"]));
+    let output = check(&scene, &["--repair", "l2", "u"]);
+    assert_eq!(code(&output), 4, "{}", said(&output));
+    let part = "not repaired: name the lower layers that it was used with, or, if these are right, \
+                use --repair --accept-lower";
+    assert!(shown(&output).contains(part), "{}", shown(&output));
+    let output = check(&scene, &["--json", "l2", "u"]);
+    assert!(
+        shown(&output).contains("--repair --accept-lower\""),
+        "{}",
+        shown(&output)
+    );
+    let words = ["--repair", "--accept-lower", "l2", "u"];
+    assert_eq!(code(&check(&scene, &words)), 1);
 }
 
 #[test]
