@@ -62,7 +62,7 @@ mod walk;
 mod whiteouts;
 mod work;
 
-pub use finding::{Event, Finding, Outcome, Remedy, Severity, Spot, Summary};
+pub use finding::{Consent, Event, Finding, Outcome, Remedy, Severity, Spot, Summary};
 pub use kind::Kind;
 
 use layers::{Layers, Object};

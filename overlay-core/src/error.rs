@@ -62,10 +62,9 @@ pub enum Error {
     /// `ESTALE`: the inode is not known, or what it stood for is gone.
     #[error("stale file handle")]
     Stale,
-    /// `ESTALE`: parts of a stack that do not belong together, with an
-    /// explanation.
+    /// A stack that cannot have an index.
     #[error("{0}")]
-    Mismatch(&'static str),
+    Index(IndexFault),
     /// `EIO`: a branch holds something that cannot be, with an explanation.
     #[error("damaged branch: {0}")]
     Damaged(&'static str),
@@ -82,6 +81,37 @@ pub enum Error {
         /// What it answered.
         errno: Errno,
     },
+}
+
+/// Why a stack cannot have an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IndexFault {
+    /// `EOPNOTSUPP`: some filesystem has no file handles, or two have the same.
+    #[error("the index needs layers whose filesystems tell file handles apart")]
+    NoHandles,
+    /// `EPERM`: objects may not be found by their handles.
+    #[error("the index needs CAP_DAC_READ_SEARCH, to find objects by their handles")]
+    NotPermitted,
+    /// `ESTALE`: copies are of another lower branch.
+    #[error("the upper layer was used with an index over another lower layer")]
+    OtherLower,
+    /// `ESTALE`: the index in the work directory is not of this branch.
+    #[error("the index in the work directory belongs to another upper layer")]
+    OtherUpper,
+    /// `ENOTDIR`: something else has its name in the work directory.
+    #[error("the index in the work directory is not a directory")]
+    NotDirectory,
+}
+
+impl IndexFault {
+    fn errno(self) -> Errno {
+        match self {
+            IndexFault::NoHandles => Errno::OPNOTSUPP,
+            IndexFault::NotPermitted => Errno::PERM,
+            IndexFault::OtherLower | IndexFault::OtherUpper => Errno::STALE,
+            IndexFault::NotDirectory => Errno::NOTDIR,
+        }
+    }
 }
 
 impl Error {
@@ -113,7 +143,8 @@ impl Error {
             Error::NotPermitted(_) => Errno::PERM,
             Error::Unsupported(_) => Errno::OPNOTSUPP,
             Error::Busy(_) => Errno::BUSY,
-            Error::Stale | Error::Mismatch(_) => Errno::STALE,
+            Error::Stale => Errno::STALE,
+            Error::Index(fault) => fault.errno(),
             Error::Damaged(_) => Errno::IO,
             Error::Errno(errno) | Error::System { errno, .. } => *errno,
         }

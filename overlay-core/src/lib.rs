@@ -40,7 +40,7 @@ pub mod union;
 
 pub use attr::{Attr, FileKind, Owner, Protection, SetAttr, SetTime, StatFs, Timestamp};
 pub use dialect::{Dialect, Namespace};
-pub use error::{Errno, Error, Result};
+pub use error::{Errno, Error, IndexFault, Result};
 pub use handle::FileHandle;
 pub use layer::mem::MemStorage;
 pub use name::{Name, NameBuf};

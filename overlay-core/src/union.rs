@@ -131,6 +131,8 @@ impl Union {
     }
 
     /// As [`Union::new`], behaving as `options` say.
+    ///
+    /// Errors: also [`Error::Index`] for a stack that cannot have one.
     pub fn with_options(stack: Stack, options: Options) -> Result<Arc<Union>> {
         let target = policy::target(&stack)?;
         if let Some(target) = &target {
@@ -215,9 +217,18 @@ impl Union {
         });
         match options.recover {
             Recover::AtOnce => union.recover()?,
-            Recover::WhenAsked => {}
+            // What can be refused is, while nothing has changed.
+            Recover::WhenAsked => union.verify()?,
         }
         Ok(union)
+    }
+
+    /// Whether [`Union::recover`] would refuse the stack; nothing changes.
+    fn verify(&self) -> Result<()> {
+        match (&self.target, self.options.index) {
+            (Some(target), Index::On) => self.verify_index(target),
+            (Some(_), Index::Off) | (None, _) => Ok(()),
+        }
     }
 
     /// Clears the work area of what a crash left there, and marks it where

@@ -8,6 +8,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use overlay_core::SetupError;
+
+use crate::mount::MountError;
 
 mod check;
 mod convert;
@@ -79,24 +82,59 @@ pub fn ufsmount() -> ExitCode {
 /// Why a command ends with another status than 0: one sentence.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The words make no sense.
+    /// The words make no sense, or are not for this user.
     Usage(String),
     /// What they ask for has failed.
     Task(String),
 }
 
-impl Failure {
-    /// Says why on the standard error; the status is that of `mount(8)`: 1 for
-    /// wrong words, 32 for a mount that failed.
-    fn tell(&self, program: &str) -> ExitCode {
-        let (sentence, status) = match self {
-            Failure::Usage(sentence) => (sentence, 1),
-            Failure::Task(sentence) => (sentence, MOUNT_FAILED),
-        };
-        say(program, sentence);
-        ExitCode::from(status)
+impl From<MountError> for Failure {
+    fn from(error: MountError) -> Failure {
+        let sentence = error.to_string();
+        match error.is_about_an_option() {
+            true => Failure::Usage(sentence),
+            false => Failure::Task(sentence),
+        }
     }
 }
+
+impl From<SetupError> for Failure {
+    fn from(error: SetupError) -> Failure {
+        Failure::Task(error.to_string())
+    }
+}
+
+impl Failure {
+    /// What one process says and ends with, as another understands it.
+    fn of(sentence: String, status: Option<i32>) -> Failure {
+        match status == Some(WRONG_WORDS.into()) {
+            true => Failure::Usage(sentence),
+            false => Failure::Task(sentence),
+        }
+    }
+
+    fn sentence(&self) -> &str {
+        match self {
+            Failure::Usage(sentence) | Failure::Task(sentence) => sentence,
+        }
+    }
+
+    fn status(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => WRONG_WORDS,
+            Failure::Task(_) => MOUNT_FAILED,
+        }
+    }
+
+    /// Says why on the standard error.
+    fn tell(&self, program: &str) -> ExitCode {
+        say(program, self.sentence());
+        ExitCode::from(self.status())
+    }
+}
+
+/// What `mount(8)` ends with for a wrong call, or one that is not permitted.
+const WRONG_WORDS: u8 = 1;
 
 /// What `mount(8)` ends with when mounting failed.
 const MOUNT_FAILED: u8 = 32;
@@ -117,14 +155,13 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
     let plan = parsed
         .plan()
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let done = if detached {
+    if detached {
         daemon::serve_detached(plan)
     } else if plan.foreground {
         serve::in_foreground(plan)
     } else {
         daemon::start(args)
-    };
-    done.map_err(Failure::Task)
+    }
 }
 
 /// `--help` and `--version` are no errors; of all else, clap's first line.

@@ -17,11 +17,12 @@ mod mount;
 mod presentation;
 mod running;
 mod strangers;
+mod sys;
 
 pub use ids::{IdMap, IdMapError};
 pub use mount::{
-    Mount, MountError, MountFlag, MountHandle, MountOptions, Unmounted, Unmounter, Users,
-    check_fuse,
+    Mount, MountError, MountFlag, MountHandle, MountOptions, Propagation, Unmounted, Unmounter,
+    Users, check_fuse,
 };
 pub use presentation::{Presentation, Xattrs};
 

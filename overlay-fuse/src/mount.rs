@@ -21,7 +21,7 @@ mod options;
 mod unmount;
 
 pub use error::MountError;
-pub use options::{MountFlag, MountOptions, Users};
+pub use options::{MountFlag, MountOptions, Propagation, Users};
 pub use unmount::{Unmounted, Unmounter};
 
 /// Fewer would let one slow request hold up all others.
@@ -114,26 +114,27 @@ impl Mount {
         let recovered = self.union.recover();
         let adapter = Adapter::new(self.union, self.presentation);
         let notifier = adapter.notifier();
-        let session = recovered
-            .map_err(std::io::Error::from)
-            .and_then(|()| Session::from_fd(adapter, device.fd, config.acl, config))
-            .and_then(|session| {
-                notifier.get_or_init(|| session.notifier());
-                thread::Builder::new()
-                    .name("overlay-fuse".into())
-                    .spawn(move || session.run())
-            });
+        let session = recovered.map_err(MountError::Recover).and_then(|()| {
+            Session::from_fd(adapter, device.fd, config.acl, config)
+                .and_then(|session| {
+                    notifier.get_or_init(|| session.notifier());
+                    thread::Builder::new()
+                        .name("overlay-fuse".into())
+                        .spawn(move || session.run())
+                })
+                .map_err(MountError::Session)
+        });
         match session {
             Ok(session) => Ok(MountHandle {
                 session: Some(session),
                 unmounter,
             }),
-            Err(source) => {
+            Err(failed) => {
                 // The first error is the one to tell.
                 if let Err(error) = unmounter.unmount() {
                     tracing::warn!(%error, "a failed mount stays");
                 }
-                Err(MountError::Session(source))
+                Err(failed)
             }
         }
     }

@@ -230,12 +230,98 @@ fn an_upper_in_use_is_refused() {
     ] {
         let sentence = refused(&scene.run(words));
         assert!(
-            sentence.contains("in use by another mount: unmount that first"),
+            sentence.contains(
+                "in use by another mount, or by ufs check or convert: unmount that first"
+            ),
             "{sentence}"
         );
     }
     assert_eq!(scene.snapshot(), before);
     drop(mounted);
+}
+
+/// `cp -r` of the lower layer: the same upper over another one, whose work
+/// directory would be made.
+#[test]
+fn where_an_upper_is_in_use_no_work_directory_is_made() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["l2", "m2", "w"] {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    let mounted = scene.mount(["-olowerdir=l,upperdir=u,workdir=w", "m"]);
+    let before = scene.snapshot();
+    let sentence = refused(&scene.run(["l2", "u", "m2"]));
+    assert!(sentence.contains("is in use by"), "{sentence}");
+    assert_eq!(scene.snapshot(), before);
+    drop(mounted);
+}
+
+#[test]
+fn what_is_in_the_place_of_the_work_area_is_named() {
+    if !can_mount() {
+        return;
+    }
+    for kind in ["touch", "ln -s /tmp", "mkfifo"] {
+        let scene = Scene::new();
+        fs::create_dir(scene.at("w")).unwrap();
+        let made = format!("{kind} w/work");
+        let mut made_by = std::process::Command::new("sh");
+        let made_by = made_by.args(["-ec", &made]).current_dir(scene.root());
+        assert!(made_by.status().unwrap().success());
+        refuses(
+            &scene,
+            "l u m -o workdir=w",
+            &["\"w/work\" is not a directory", "move it away"],
+        );
+    }
+}
+
+#[test]
+fn a_filesystem_without_room_is_said() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("full")).unwrap();
+    // With the root, room for what is there and for nothing else.
+    for (made, words) in [
+        ("mkdir full/u full/w", " -o workdir=full/w"),
+        ("mkdir full/u; : > full/f", ""),
+    ] {
+        let script = format!(
+            "mount -t tmpfs -o nr_inodes=3 none full; {made}; exec \"$0\" l full/u m{words}"
+        );
+        let sentence = refused(&in_own_namespace(&scene, &script));
+        let part = "no room for anything in work directory";
+        assert!(sentence.contains(part), "{words}: {sentence}");
+        assert!(sentence.contains("make room"), "{sentence}");
+    }
+}
+
+#[test]
+fn an_owner_attribute_that_means_nothing_is_named_with_its_layer() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let (name, flags) = (
+        "user.containers.override_stat",
+        rustix::fs::XattrFlags::empty(),
+    );
+    for (layer, what) in [("l", "lower layer \"l\""), ("u", "upper layer \"u\"")] {
+        rustix::fs::lsetxattr(scene.at(layer), name, b"foo", flags).unwrap();
+        refuses(
+            &scene,
+            "l u m -o xattr_permissions=2",
+            &[what, name, "UID:GID:MODE", "xattr_permissions=0"],
+        );
+        drop(scene.mount(["l", "u", "m", "-oxattr_permissions=0"]));
+        fs::remove_dir_all(scene.at("u.work")).unwrap();
+        rustix::fs::lremovexattr(scene.at(layer), name).unwrap();
+    }
 }
 
 #[test]
@@ -285,15 +371,10 @@ fn a_mount_point_that_cannot_be_is_refused() {
         "l u u",
         &["mount point \"u\" and upper layer \"u\" are the same"],
     );
-    refuses(
-        &scene,
-        "l u /proc",
-        &["mount point", "\"/proc\"", "already a mount point"],
-    );
 }
 
 #[test]
-fn a_busy_mount_point_is_refused() {
+fn a_union_is_not_mounted_over_another() {
     if !can_mount() {
         return;
     }
@@ -301,7 +382,8 @@ fn a_busy_mount_point_is_refused() {
     let mounted = scene.mount(["l", "m"]);
     fs::create_dir(scene.at("l2")).unwrap();
     let sentence = refused(&scene.run(["l2", "u", "m"]));
-    assert!(sentence.contains("already a mount point"), "{sentence}");
+    let part = "a union is mounted at mount point \"m\" already: unmount it";
+    assert!(sentence.contains(part), "{sentence}");
     assert!(!scene.at("u.work").exists());
     drop(mounted);
 }
@@ -400,6 +482,24 @@ fn no_device_is_said() {
     assert!(!scene.at("u.work").exists());
 }
 
+#[test]
+fn an_empty_dev_is_said() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "mount -t tmpfs none /dev; exec \"$0\" l u m";
+    let sentence = refused(&in_own_namespace(&scene, script));
+    assert!(
+        sentence.contains("/dev/null cannot be opened"),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("mknod -m 666 /dev/null c 1 3"),
+        "{sentence}"
+    );
+}
+
 const AS_USER: &str = "exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" ";
 
 #[test]
@@ -480,6 +580,7 @@ fn an_ordinary_user_may_not_ask_for_what_is_roots() {
     for (option, part) in [
         ("suid", "option suid is not permitted to an ordinary user"),
         ("allow_other", "user_allow_other to /etc/fuse.conf"),
+        ("index=on", "option index=on needs root"),
         (
             "nodiratime",
             "fusermount3 does not know the option nodiratime: leave it out",
@@ -489,9 +590,63 @@ fn an_ordinary_user_may_not_ask_for_what_is_roots() {
             "{OPEN_DEVICE} : > no; mount --bind no /etc/fuse.conf 2>/dev/null || true; rm no; \
              {AS_USER} l u m -o workdir=w,{option}"
         );
-        let sentence = refused(&in_own_namespace(&scene, &script));
+        let output = in_own_namespace(&scene, &script);
+        let sentence = refused(&output);
         assert!(sentence.contains(part), "{sentence}");
+        assert_eq!(output.status.code(), Some(1), "{sentence}");
         assert_eq!(fs::read_dir(scene.at("w")).unwrap().count(), 0);
+    }
+}
+
+/// What each says, and the exit status: 1 for an option that is not for this
+/// user. All before anything is mounted or written.
+#[test]
+fn an_index_that_cannot_be_is_refused_with_advice() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["l2", "u2", "u2.work"] {
+        fs::create_dir(scene.at(name)).unwrap();
+    }
+    drop(scene.mount(["l", "u", "m", "-oindex=on"]));
+    symlink("/tmp", scene.at("u2.work/index")).unwrap();
+    refuses(
+        &scene,
+        "l2 u m -o index=on",
+        &[
+            "upper layer \"u\" was used with index=on over another lower layer: name the lower",
+            "leave index=on out",
+            "ufs check --repair --accept-lower",
+        ],
+    );
+    refuses(
+        &scene,
+        "l2 u m -o nfs_export=on",
+        &["leave nfs_export=on out"],
+    );
+    refuses(
+        &scene,
+        "l u2 m -o index=on",
+        &["\"u2.work/index\" is not a directory", "move it away"],
+    );
+    fs::remove_file(scene.at("u2.work/index")).unwrap();
+    refuses(
+        &scene,
+        "l u2 m -o index=on,workdir=u.work",
+        &["work directory \"u.work\" holds the index of another upper layer than \"u2\""],
+    );
+    let script = "exec unshare --user --map-root-user --mount \"$0\" l u2 m -o";
+    for option in ["index=on", "nfs_export=on"] {
+        let before = scene.snapshot();
+        let output = in_own_namespace(&scene, &format!("{script} {option}"));
+        fs::remove_file(scene.at("program")).unwrap();
+        let sentence = refused(&output);
+        let part = format!("the option {option} needs root of the first user namespace");
+        assert!(sentence.contains(&part), "{sentence}");
+        assert!(sentence.contains("leave it out"), "{sentence}");
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(scene.snapshot(), before);
     }
 }
 

@@ -168,7 +168,7 @@ fn a_mounted_stack_is_refused() {
     }
     let point = check(&scene, &["-o", "lowerdir=l", "m"]);
     let sentence = refused(&point, 8);
-    assert!(sentence.contains("already a mount point"), "{sentence}");
+    assert!(sentence.contains("a union is mounted at"), "{sentence}");
     drop(mounted);
     assert_eq!(code(&check(&scene, &["l", "u"])), 4);
 }
@@ -259,12 +259,60 @@ fn what_a_volatile_mount_left_has_to_be_accepted() {
     fs::create_dir_all(&dirty).unwrap();
     let output = check(&scene, &["--repair", "l", "u"]);
     assert_eq!(code(&output), 4, "{}", said(&output));
-    assert!(shown(&output).contains("a volatile mount left this note"));
+    let text = shown(&output);
+    assert!(text.contains("a volatile mount left this note"), "{text}");
+    let part = "if it is known to be whole, use --repair --accept-volatile";
+    assert!(text.contains(part), "{text}");
     assert!(dirty.exists());
     let output = check(&scene, &["--repair", "--accept-volatile", "l", "u"]);
     assert_eq!(code(&output), 1, "{}", said(&output));
     assert!(!scene.at("u.work/work/incompat").exists());
     assert_eq!(code(&check(&scene, &["l", "u"])), 0);
+}
+
+#[test]
+fn over_another_lower_layer_a_repair_has_to_be_asked_for_by_name() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("l2")).unwrap();
+    drop(scene.mount(["l", "u", "m", "-oindex=on"]));
+    let output = check(&scene, &["--repair", "l2", "u"]);
+    assert_eq!(code(&output), 4, "{}", said(&output));
+    let part = "not repaired: name the lower layers that it was used with, or, if these are right, \
+                use --repair --accept-lower";
+    assert!(shown(&output).contains(part), "{}", shown(&output));
+    let output = check(&scene, &["--json", "l2", "u"]);
+    assert!(
+        shown(&output).contains("--repair --accept-lower\""),
+        "{}",
+        shown(&output)
+    );
+    let words = ["--repair", "--accept-lower", "l2", "u"];
+    assert_eq!(code(&check(&scene, &words)), 1);
+}
+
+#[test]
+fn what_is_in_the_place_of_the_work_area_is_a_finding() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("w")).unwrap();
+    fs::write(scene.at("w/work"), "").unwrap();
+    let output = check(&scene, &["l", "u", "w"]);
+    assert_eq!(code(&output), 4, "{}", said(&output));
+    let text = shown(&output);
+    assert!(
+        text.starts_with("error: w/work: it is not a directory, so no mount"),
+        "{text}"
+    );
+    let sentence = refused(&check(&scene, &["--repair", "l", "u", "w"]), 8);
+    assert!(
+        sentence.contains("\"w/work\" is not a directory") && sentence.contains("move it away"),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -389,12 +437,12 @@ fn a_name_that_would_harm_a_terminal_is_escaped() {
 #[test]
 fn the_manual_lists_every_finding_under_its_severity() {
     let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/man/ufs-check.1");
-    let manual = fs::read_to_string(manual).unwrap().replace("\\-", "-");
+    let manual = fs::read_to_string(manual).unwrap();
     for kind in overlay_core::check::Kind::ALL {
-        let head = format!(".B {}\n", kind.severity().name());
+        let head = format!(".It Sy {}\n", kind.severity().name());
         let section = manual.split(&head).nth(1).unwrap();
-        let section = section.split(".TP").next().unwrap();
-        let listed = section.contains(&format!(".BR {} ", kind.name()));
+        let section = section.split(".It").next().unwrap();
+        let listed = section.contains(&format!(".Li {} ", kind.name()));
         assert!(listed, "{} is not under {head}", kind.name());
     }
 }

@@ -69,6 +69,23 @@ fn options_may_come_in_several_lists() {
     assert!(table.contains(&shown), "{table}");
 }
 
+/// With `drop_privileges` it mounts itself, and hands the device over.
+#[test]
+fn mount_fuse3_is_told_that_it_has_to_leave_the_mounting_to_us() {
+    if !can_mount() || !has_mount_fuse() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "mount -t fuse.ufsmount x m -o lowerdir=$PWD/l,drop_privileges 2>&1 || echo $?; \
+        umount m";
+    let told = in_namespace_with_the_command_installed(&scene, script);
+    assert!(
+        told.contains("leave drop_privileges out, or use setuid=USER"),
+        "{told}"
+    );
+    assert_eq!(told.lines().last(), Some("1"), "{told}");
+}
+
 #[test]
 fn the_status_says_whether_the_words_were_wrong_or_the_mount_failed() {
     let scene = Scene::new();
@@ -79,6 +96,10 @@ fn the_status_says_whether_the_words_were_wrong_or_the_mount_failed() {
         (&["l"], 1),
         (&["--bogus"], 1),
         (&["l", "u", "m", "-o", "bogus"], 1),
+        (&["l", "u", "m", "-o", "userxattr,redirect_dir=on"], 1),
+        (&["l", "u", "m", "-o", "userxattr,metacopy=on"], 1),
+        (&["l", "u", "m", "-o", "nfs_export=on,metacopy=on"], 1),
+        (&["x", "/dev/fd/3", "-o", "lowerdir=l"], 1),
         (&["no", "u", "m"], 32),
         (&["-f", "l", "u", "no"], 32),
     ] {

@@ -52,6 +52,17 @@ fn the_command_returns_when_the_mount_is_live_and_the_server_lets_go_of_the_term
 }
 
 #[test]
+fn what_the_caller_has_open_is_not_kept_by_the_server() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "(flock 9; \"$0\" l u m) 9>lock; flock -n lock true; test -e m/file; umount m";
+    let output = in_own_namespace(&scene, script);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
 fn sigterm_and_sigint_unmount() {
     if !can_mount() {
         return;
@@ -329,6 +340,28 @@ fn a_mount_under_another_mount_is_not_mistaken_for_it() {
     assert!(server(&scene).is_some(), "what is on top is not ours");
     signal(server(&scene).unwrap(), Signal::TERM);
     eventually("the second signal ends it", || server(&scene).is_none());
+}
+
+/// As an entry of fstab on a directory that is mounted already.
+#[test]
+fn a_mount_over_another_goes_and_leaves_that_alone() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    // Made before it, and moved onto it: older, and on top.
+    let script = "mount --make-private -t tmpfs below m; touch m/below; mkdir o; \
+        \"$0\" $PWD/l $PWD/u $PWD/m; test -e m/file; umount m; test -e m/below; \
+        wait_for() { for try in $(seq 100); do eval \"$1\" && return; sleep 0.1; done; false; }; \
+        pid() { pgrep -f -- \"--detached $PWD/l\"; }; \
+        wait_for '! pid >/dev/null'; \"$0\" $PWD/l $PWD/u $PWD/m; kill $(pid); \
+        wait_for 'test -e m/below'; wait_for '! pid >/dev/null'; \
+        mount -t tmpfs over o; touch o/over; \"$0\" $PWD/l $PWD/u $PWD/m; \
+        mount --move o m; test -e m/over; kill $(pid); sleep 0.3; pid >/dev/null; test -e m/over; \
+        umount m; test -e m/file; umount m; test -e m/below; umount m; test -z \"$(ls m)\"";
+    let output = in_own_namespace(&scene, script);
+    assert!(output.status.success(), "{}", said(&output));
+    eventually("the server has ended", || server(&scene).is_none());
 }
 
 #[test]

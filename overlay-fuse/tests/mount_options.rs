@@ -67,7 +67,7 @@ fn what_is_so_in_any_case_changes_nothing() {
     let words = "default_permissions,relatime,norelatime,nostrictatime,nolazytime,noiversion,\
         nomand,silent,loud,nonempty,index=off,nfs_export=off,verity=off,uuid=null,uuid=auto,\
         override_creds,threaded=1,writeback=0,fast_ino=0,fsync=auto,defaults,auto,noauto,user,\
-        nouser,users,owner,group,nofail,_netdev,comment=a word,x-systemd.automount,X-mount.mkdir=0755";
+        nouser,users,owner,group,nofail,_netdev,_rnetdev,helper=a,uhelper=b,comment=a word,x-systemd.automount,X-mount.mkdir=0755";
     assert_eq!(shown(&mount(&scene, words)), plain);
     fs::write(scene.at("m/there"), "").unwrap();
     assert_eq!(shown(&mount(&scene, "nonempty")), plain);
@@ -175,6 +175,41 @@ fn with_sync_every_write_is_followed_by_a_sync() {
     assert_eq!(requests("async", "fsync", write), 0);
 }
 
+/// On a shared mount, as most of a machine is, and on a private one.
+#[test]
+fn a_mount_propagates_as_it_is_told_or_as_the_one_it_lies_on() {
+    if !can_mount() {
+        return;
+    }
+    for (options, on_shared, on_private) in [
+        ("rw", "shared", ""),
+        ("private", "", ""),
+        ("rprivate", "", ""),
+        ("shared", "shared", "shared"),
+        ("rshared", "shared", "shared"),
+        ("slave", "master", ""),
+        ("rslave", "master", ""),
+        ("unbindable", "unbindable", "unbindable"),
+        ("shared,runbindable", "unbindable", "unbindable"),
+    ] {
+        for (below, expected) in [("shared", on_shared), ("private", on_private)] {
+            let scene = Scene::new();
+            // A slave needs somebody to hear from.
+            let script = format!(
+                "mkdir s t; mount -t tmpfs none s; mount --make-{below} s; mkdir s/m; \
+                 mount --bind s t; \"$0\" -o lowerdir=l,{options} s/m; \
+                 grep \" $PWD/s/m \" /proc/self/mountinfo | cut -d' ' -f7; umount s/m"
+            );
+            let output = in_own_namespace(&scene, &script);
+            assert!(output.status.success(), "{options}: {}", said(&output));
+            let tag = String::from_utf8(output.stdout).unwrap();
+            let tag = tag.trim_end().trim_end_matches('-');
+            let tag = tag.split(':').next().unwrap();
+            assert_eq!(tag, expected, "{options} on {below}");
+        }
+    }
+}
+
 #[test]
 fn a_live_mount_is_made_read_only_without_its_server() {
     if !can_mount() {
@@ -211,7 +246,7 @@ fn ordinary_users_get_their_options_through_fusermount3() {
         mknod -m 666 /dev/fuse c 10 229; \
         exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -ec";
     let good = format!(
-        "{as_user} '\"$0\" -o noexec,sync,noatime,max_read=8192,fsname=a\\\\,b l u m; \
+        "{as_user} '\"$0\" -o noexec,sync,noatime,private,max_read=8192,fsname=a\\\\,b l u m; \
          grep \"^a,b .* fuse.ufsmount rw,sync,nosuid,nodev,noexec,noatime,.*max_read=8192\" /proc/mounts; \
          fusermount3 -u m' \"$0\""
     );
@@ -221,6 +256,8 @@ fn ordinary_users_get_their_options_through_fusermount3() {
         ("suid", "write nosuid"),
         ("dev", "write nodev"),
         ("nosymfollow", "does not know the option nosymfollow"),
+        ("shared", "option shared is not permitted"),
+        ("unbindable", "option unbindable is not permitted"),
     ] {
         let script = format!("{as_user} 'exec \"$0\" -o {option} l u m' \"$0\"");
         let sentence = common::refused(&in_own_namespace(&scene, &script));

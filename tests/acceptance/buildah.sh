@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # An ordinary user builds an image with buildah over our mount program: a root
-# filesystem, then five layers of changes. Root builds the same with the
-# kernel's overlayfs. Both images must be the same, and each layer must hold
-# the same names.
+# filesystem, then five layers of changes, each made beside a volume that is an
+# overlay of its own. Root builds the same with the kernel's overlayfs. Both
+# images must be the same, and each layer must hold the same names.
 #
 # Needs root (to become somebody else), buildah, uidmap, fuse3, debootstrap.
 # ROOTFS=<directory> reuses an unpacked root filesystem; PROGRAM=<path> runs
@@ -69,11 +69,16 @@ in=$1
 shift
 layer() { # NAME FROM: commands on standard input
     c=$(buildah "${options[@]}" from --pull-never "$2")
-    buildah "${options[@]}" run --isolation chroot "$c" sh -eu -c "$(cat)"
+    # The engine mounts the volume with `private`, through the same program.
+    buildah "${options[@]}" run --isolation chroot --volume "$HOME/volume:/mnt:O" "$c" \
+        sh -eu -c "test \"\$(cat /mnt/file)\" = below; echo changed >/mnt/file; $(cat)"
+    test "$(cat volume/file)" = below
     buildah "${options[@]}" commit --quiet --rm "$c" "$1" >/dev/null
     echo "   $1"
 }
 options=("$@")
+mkdir volume
+echo below >volume/file
 c=$(buildah "${options[@]}" from scratch)
 buildah "${options[@]}" add --quiet "$c" "$in/rootfs.tar" / >/dev/null
 buildah "${options[@]}" copy --quiet "$c" "$in/sample.deb" /root/sample.deb >/dev/null

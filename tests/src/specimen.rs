@@ -9,7 +9,7 @@ use overlay_core::attr::FileKind;
 use overlay_core::check::{Check, Event, Finding, Repair, Settings, Summary};
 use overlay_core::dialect::Dialect;
 use overlay_core::fs::UnionFs;
-use overlay_core::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper, WorkAt};
+use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper, WorkAt};
 use overlay_core::layer::mem::MemStorage;
 use overlay_core::layer::{
     Access, New, NewKind, Node, RenameMode, SetXattr, Storage, WritableNode, WritableStorage,
@@ -95,13 +95,8 @@ impl Bench {
             Place::Directories(dir) => {
                 let (path, work) = (layer.to_string(), format!("work{layer}"));
                 let (path, work) = (dir.path().join(path), dir.path().join(work));
-                DirUpper::open_to_repair(
-                    &path,
-                    WorkAt::Apart(&work),
-                    &Descriptors::new(16),
-                    AccessTimes::default(),
-                )
-                .unwrap()
+                let work = WorkAt::Apart(&work);
+                DirUpper::open_to_repair(&path, work, &Descriptors::new(16)).unwrap()
             }
         }
     }

@@ -50,8 +50,20 @@ pub enum Spot {
 pub enum Remedy {
     /// A repair does this.
     Repair(&'static str),
+    /// A repair is made with this consent alone; without it, what to do instead.
+    Consent(Consent, &'static str),
     /// It cannot be repaired, for this reason.
     None(&'static str),
+}
+
+/// What a check takes for granted only if it is told so, for a repair may then
+/// destroy something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// [`Settings::accept_volatile`](super::Settings::accept_volatile)
+    Volatile,
+    /// [`Settings::accept_lower`](super::Settings::accept_lower)
+    Lower,
 }
 
 /// What was done about a finding.

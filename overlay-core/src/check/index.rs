@@ -61,8 +61,10 @@ impl Run<'_> {
         let mut go = Go::Continue(());
         let listed = index.node.entries(&mut |raw| {
             go = self.seen();
-            match self.fault_in_index(&index, raw.name, upper) {
-                Ok(fault) => faults.extend(fault.map(|fault| (raw.name.to_owned(), fault))),
+            match self.faults_in_index(&index, raw.name, upper) {
+                Ok(found) => {
+                    faults.extend(found.into_iter().map(|fault| (raw.name.to_owned(), fault)));
+                }
                 Err(error) if go.is_continue() => {
                     go = self.unreadable_in_work(entry_path(raw.name), &error);
                 }
@@ -103,14 +105,15 @@ impl Run<'_> {
         Go::Continue(())
     }
 
-    /// What is wrong with one entry.
-    fn fault_in_index(&self, index: &Object, name: &Name, upper: &Layer) -> Result<Option<Fault>> {
+    /// What is wrong with one entry: each fault that is not repaired together
+    /// with one before.
+    fn faults_in_index(&self, index: &Object, name: &Name, upper: &Layer) -> Result<Vec<Fault>> {
         let simple = |kind, repair| {
-            Ok(Some(Fault {
+            Ok(vec![Fault {
                 kind,
                 detail: String::new(),
                 repair,
-            }))
+            }])
         };
         if name.as_bytes().starts_with(b"#") {
             return simple(Kind::IndexTemporary, Repair::Remove);
@@ -122,63 +125,67 @@ impl Run<'_> {
             }
         };
         let Some((entry, attr)) = index.lookup(name)? else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         // Says that a handle leads nowhere any more.
         if upper.dialect.hides(&*entry.node, &attr, false)? {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let marks = upper.dialect.marks_of(&*entry.node)?;
         match attr.kind.is_dir() {
-            true => Ok(directory_fault(upper, &marks)?),
-            false => self.copy_fault(upper.dialect, &marks, &attr, &handle),
+            true => Ok(directory_fault(upper, &marks)?.into_iter().collect()),
+            false => self.copy_faults(upper.dialect, &marks, &attr, &handle),
         }
     }
 
     /// A copy that is no directory: a further link of it.
-    fn copy_fault(
+    fn copy_faults(
         &self,
         dialect: Dialect,
         marks: &Marks,
         attr: &Attr,
         handle: &FileHandle,
-    ) -> Result<Option<Fault>> {
-        let fault = |kind, detail: &str, repair| {
-            Ok(Some(Fault {
-                kind,
-                detail: detail.to_owned(),
-                repair,
-            }))
+    ) -> Result<Vec<Fault>> {
+        let fault = |kind, detail: &str, repair| Fault {
+            kind,
+            detail: detail.to_owned(),
+            repair,
         };
         let original = match led(self.check.layers.below_by_handle(0, handle))? {
             Led::Nowhere => {
-                return fault(Kind::IndexOrphan, "its original is gone", Repair::Remove);
+                let detail = "its original is gone";
+                return Ok(vec![fault(Kind::IndexOrphan, detail, Repair::Remove)]);
             }
             Led::Unknown => None,
             Led::To(original) if original.kind != attr.kind => {
                 let detail = "its original is of another kind";
-                return fault(Kind::IndexMismatch, detail, Repair::Remove);
+                return Ok(vec![fault(Kind::IndexMismatch, detail, Repair::Remove)]);
             }
             Led::To(original) => Some(original),
         };
+        let count = original.and_then(|original| link_count_fault(dialect, marks, attr, &original));
         match marks.origin.as_deref().map(origin::parse) {
-            Some(Stored::Known(noted, _)) if noted == *handle => {}
-            Some(Stored::Known(..)) => {
-                return fault(Kind::IndexMismatch, "", Repair::Remove);
+            Some(Stored::Known(noted, _)) if noted == *handle => {
+                return Ok(count.into_iter().collect());
             }
-            Some(Stored::Unknown | Stored::Invalid) | None => {
-                let Some(value) = origin::to_value(handle, Side::Lower) else {
-                    return Ok(None);
-                };
+            Some(Stored::Known(..)) => {
+                return Ok(vec![fault(Kind::IndexMismatch, "", Repair::Remove)]);
+            }
+            Some(Stored::Unknown | Stored::Invalid) | None => {}
+        }
+        Ok(match (count, origin::to_value(handle, Side::Lower)) {
+            // What goes needs no name.
+            (Some(orphan), _) if matches!(orphan.repair, Repair::Remove) => {
+                vec![fault(Kind::IndexUnnamed, &orphan.detail, Repair::Remove)]
+            }
+            (count, None) => count.into_iter().collect(),
+            (count, Some(value)) => {
                 let what = "notes the original that the name of the entry says";
                 let repair = Repair::Set(what, dialect.origin_mark().to_vec(), value);
-                return fault(Kind::IndexUnnamed, "", repair);
+                let unnamed = fault(Kind::IndexUnnamed, "", repair);
+                [unnamed].into_iter().chain(count).collect()
             }
-        }
-        let Some(original) = original else {
-            return Ok(None);
-        };
-        Ok(link_count_fault(dialect, marks, attr, &original))
+        })
     }
 }
 

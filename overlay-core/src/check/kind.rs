@@ -142,6 +142,9 @@ kinds! {
     /// A volatile mount left its note.
     WorkVolatile = Error, "work-volatile",
         "a volatile mount left this note: its changes may not have reached the disk, and no mount is possible while it is there";
+    /// Something else has the place of a directory that mounts need.
+    WorkNotDirectory = Error, "work-not-directory",
+        "it is not a directory, so no mount is possible that has to write there (index: with index=on)";
     /// What does not belong there.
     WorkForeign = Hint, "work-foreign",
         "it does not belong into a work directory";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use super::finding::{Event, Finding, Outcome, Remedy, Spot, Summary};
+use super::finding::{Consent, Event, Finding, Outcome, Remedy, Spot, Summary};
 use super::layers::{Layer, Object};
 use super::{Check, Kind};
 use crate::error::{Error, Result};
@@ -19,6 +19,8 @@ const PROGRESS: u64 = 256;
 pub(super) enum Attempt<'a> {
     /// This, said in a sentence.
     Can(&'static str, &'a mut dyn FnMut() -> Result<()>),
+    /// Something, if that were accepted; what to do instead.
+    May(Consent, &'static str),
     /// Nothing, for this reason.
     Cannot(&'static str),
 }
@@ -31,8 +33,8 @@ pub(super) struct Run<'a> {
     pub check: &'a Check,
     /// Where repairs are made, if they are to be made.
     pub storage: Option<&'a dyn WritableStorage>,
-    /// Why nothing may be repaired.
-    pub held: Option<&'static str>,
+    /// Without which consent nothing is repaired, and what to do instead.
+    pub held: Option<(Consent, &'static str)>,
     /// The index, if there is one and it is this stack's.
     pub index: Option<Object>,
     /// The directories of the present branch that have a redirect, by where
@@ -139,7 +141,9 @@ impl<'a> Run<'a> {
     ) -> Go<bool> {
         let (remedy, outcome) = match (attempt, self.held) {
             (Attempt::Cannot(why), _) => (Remedy::None(why), Outcome::Left),
-            (Attempt::Can(..), Some(why)) => (Remedy::None(why), Outcome::Left),
+            (Attempt::May(consent, instead), _) | (Attempt::Can(..), Some((consent, instead))) => {
+                (Remedy::Consent(consent, instead), Outcome::Left)
+            }
             (Attempt::Can(what, repair), None) => {
                 let outcome = match self.storage.map(|_| repair()) {
                     None => Outcome::Left,

@@ -1,11 +1,11 @@
 //! Whether the upper layer is where it was last: the safeguard of all repairs.
 
-use super::Kind;
 use super::report::{Attempt, Go, Run};
+use super::{Consent, Kind};
 use crate::dialect::origin::{self, Stored};
 use crate::error::Result;
 
-const HELD: &str = "nothing is repaired: name the lower layers that it was used with, or say that these are right (accept-lower)";
+const HELD: &str = "name the lower layers that it was used with";
 
 const FORGET: &str = "forgets the other lower layer: the next mount with index=on notes this one";
 
@@ -23,7 +23,7 @@ impl Run<'_> {
             return Go::Continue(());
         };
         if !self.check.settings.accept_lower {
-            self.held = Some(HELD);
+            self.held = Some((Consent::Lower, HELD));
         }
         let mut forget = || upper.root.unset(dialect.origin_mark());
         let attempt = Attempt::Can(FORGET, &mut forget);

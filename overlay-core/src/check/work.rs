@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use super::Kind;
 use super::index::INDEX;
 use super::layers::Object;
 use super::report::{Attempt, Go, Run};
+use super::{Consent, Kind};
 use crate::error::Result;
 use crate::name::{Name, NameBuf};
 
@@ -17,8 +17,8 @@ const INCOMPATIBLE: &[u8] = b"incompat";
 
 const CLEAR: &str = "removes it, as the next mount does";
 const END_VOLATILE: &str = "removes the note, so that the stack can be mounted again";
-const NOT_ENDED: &str =
-    "check the data first; to take it as it is, say so (accept-volatile), or remove the directory";
+const NOT_ENDED: &str = "check the data first, and then remove the directory";
+const OTHER_FEATURE: &str = "mount it with what made it";
 const FIRST_VOLATILE: &str = "the note of a volatile mount must go first";
 
 impl Run<'_> {
@@ -42,7 +42,10 @@ impl Run<'_> {
                 (INDEX, Some(index)) => self.whole_index(index)?,
                 (path, _) => {
                     let attempt = Attempt::Cannot("look at it, and move it away");
-                    let kind = Kind::WorkForeign;
+                    let kind = match path {
+                        WORK | INDEX => Kind::WorkNotDirectory,
+                        _ => Kind::WorkForeign,
+                    };
                     self.found_in_work(kind, path.to_vec(), String::new(), attempt)?;
                 }
             }
@@ -87,9 +90,10 @@ impl Run<'_> {
         let check = self.check;
         let mut end = || check.throw_away(work, Name::new(INCOMPATIBLE)?);
         let may_end = volatile && check.settings.accept_volatile;
-        let attempt = match may_end {
-            true => Attempt::Can(END_VOLATILE, &mut end),
-            false => Attempt::Cannot(NOT_ENDED),
+        let attempt = match (volatile, may_end) {
+            (_, true) => Attempt::Can(END_VOLATILE, &mut end),
+            (true, false) => Attempt::May(Consent::Volatile, NOT_ENDED),
+            (false, false) => Attempt::Cannot(OTHER_FEATURE),
         };
         let names = features.iter().map(|name| name.to_string());
         let detail = names.collect::<Vec<_>>().join(", ");

@@ -54,7 +54,7 @@ use descriptors::Descriptor;
 pub use descriptors::Descriptors;
 pub use node::DirNode;
 use node::{Branch, Reading};
-pub use upper::{AccessTimes, DirUpper, UpperLock, WorkAt};
+pub use upper::{AccessTimes, DirUpper, Signs, UpperLock, WorkAt};
 
 /// A directory of the host that is only read.
 #[derive(Debug)]

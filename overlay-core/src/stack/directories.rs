@@ -16,12 +16,11 @@ use rustix::thread::CapabilitySet;
 
 use crate::dialect::aufs::orphans;
 use crate::dialect::{Dialect, Namespace};
-use crate::error::Error;
 use crate::layer::WritableStorage;
-use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper, WorkAt};
+use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper, Signs, WorkAt};
 use crate::name::Name;
 use crate::stack::Stack;
-use crate::stack::mounts::{MountTable, unescape_option};
+use crate::stack::mounts::{MountEntry, MountTable, unescape_option};
 use crate::sys;
 
 mod branch;
@@ -37,7 +36,7 @@ pub use error::{Role, SetupError};
 pub use format::LayerFormat;
 pub use look::Looked;
 pub use owners::{Keeping, OwnerAttributes, Ownership};
-use place::{Place, refusal};
+use place::{Place, Refused, refusal};
 use undo::Undo;
 
 /// How long a work directory may stay locked by a mount that is just going
@@ -109,16 +108,16 @@ impl Directories {
     /// As [`Directories::open`], for a caller who may still fail: what was
     /// made on disk goes away again unless [`Opened::keep`] is called.
     pub fn open_undoable(&self) -> Result<Opened, SetupError> {
-        self.open_by(DirUpper::open_with)
+        self.open_by(Signs::Refused)
     }
 
     /// As [`Directories::open_undoable`], for a [check](crate::check) that
     /// repairs: also where a volatile mount left its sign.
     pub fn open_to_repair(&self) -> Result<Opened, SetupError> {
-        self.open_by(DirUpper::open_to_repair)
+        self.open_by(Signs::Left)
     }
 
-    fn open_by(&self, open_upper: OpenUpper) -> Result<Opened, SetupError> {
+    fn open_by(&self, signs: Signs) -> Result<Opened, SetupError> {
         let places = self.check()?;
         let descriptors = Descriptors::from_rlimit();
         let namespace = self.namespace();
@@ -142,21 +141,20 @@ impl Directories {
             require_spare_descriptors(last)?;
         }
         if let Some((upper, work)) = &places.writable {
+            // Before anything is made, so that nothing is left where somebody
+            // else has it.
+            let mut lock = when_free(upper, work, || upper.lock())?;
             undo = Undo::of(work)?;
-            let at = self
-                .within()
-                .map_or(WorkAt::Apart(&work.real), WorkAt::Within);
-            let open = || open_upper(&upper.real, at, &descriptors, self.access_times);
-            storage = match when_free(upper, work, open) {
-                Ok(storage) => storage,
-                Err(error) => {
-                    // What lies there may be another mount's.
-                    if matches!(error, SetupError::InUse { .. }) {
-                        undo.keep();
-                    }
-                    return Err(error);
+            let at = self.work_at(work);
+            if let Err(error) = when_free(upper, work, || work.lock_with(&mut lock, at)) {
+                // What lies there is another upper layer's.
+                if matches!(error, SetupError::InUse { .. }) {
+                    undo.keep();
                 }
-            };
+                return Err(error);
+            }
+            storage = DirUpper::of(lock, &descriptors, self.access_times, signs)
+                .map_err(|error| work.refused_for(upper, error))?;
             let dialect = self.format.of_upper(namespace);
             require_marks(&*storage, dialect, upper)?;
             let owned = self.ownership.of_upper(Arc::clone(&storage), upper)?;
@@ -169,6 +167,16 @@ impl Directories {
             stack = stack.data_only(storage);
         }
         Ok(Opened { undo, stack })
+    }
+
+    /// Where changes are prepared: as named, or where it is unless named.
+    pub fn workdir(&self) -> Option<PathBuf> {
+        let upper = self.upper.as_ref()?;
+        Some(match (&self.work, self.within()) {
+            (Some(work), _) => work.clone(),
+            (None, Some(name)) => place::inside(upper, name),
+            (None, None) => place::beside(upper),
+        })
     }
 
     fn namespace(&self) -> Namespace {
@@ -186,6 +194,12 @@ impl Directories {
             (Some(_), LayerFormat::Aufs(_))
             | (_, LayerFormat::Auto | LayerFormat::Overlay | LayerFormat::Containers) => None,
         }
+    }
+
+    /// Where the work directory lies, for whoever opens it.
+    fn work_at<'a>(&self, work: &'a Place) -> WorkAt<'a> {
+        self.within()
+            .map_or(WorkAt::Apart(&work.real), WorkAt::Within)
     }
 
     /// All checks that need no change on disk.
@@ -309,7 +323,9 @@ impl Places {
     /// The other way round the union would show itself.
     fn check_mount_point(&self, point: &Path, mounts: &MountTable) -> Result<(), SetupError> {
         let point = Place::find(Role::MountPoint, point, mounts)?;
-        if mounts.at(&point.real).is_some() {
+        // A mount covers what was mounted there, as on the kernel's overlayfs;
+        // of unions it would be the same one, mounted twice by mistake.
+        if mounts.at(&point.real).is_some_and(MountEntry::is_union) {
             return Err(SetupError::MountPointBusy { path: point.path });
         }
         match self.all().iter().find(|layer| point.is_inside(layer)) {
@@ -343,32 +359,26 @@ impl Opened {
     }
 }
 
-type OpenUpper =
-    fn(&Path, WorkAt<'_>, &Arc<Descriptors>, AccessTimes) -> Result<Arc<DirUpper>, Error>;
-
-/// Opens something that must not be in use, and waits a little if it is.
+/// Takes something that must not be in use, and waits a little if it is.
 fn when_free<T>(
     upper: &Place,
     work: &Place,
-    open: impl Fn() -> Result<T, Error>,
+    mut take: impl FnMut() -> Result<T, Refused>,
 ) -> Result<T, SetupError> {
     let until = Instant::now() + HANDOVER;
     loop {
-        match open() {
-            Ok(opened) => return Ok(opened),
-            Err(Error::Busy(_)) if Instant::now() < until => {
+        match take() {
+            Ok(taken) => return Ok(taken),
+            Err(Refused::InUse) if Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(Error::Busy(_)) => {
+            Err(Refused::InUse) => {
                 return Err(SetupError::InUse {
                     upper: upper.path.clone(),
                     work: work.path.clone(),
                 });
             }
-            Err(Error::Incompatible(feature)) => {
-                return Err(SetupError::incompatible(upper, work, &feature));
-            }
-            Err(error) => return Err(upper.refused(error)),
+            Err(Refused::Never(error)) => return Err(error),
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct MountEntry {
     pub root: PathBuf,
     /// Where it is mounted.
     pub point: PathBuf,
+    /// Whether what is mounted and unmounted on it is so in other places too:
+    /// a new mount there is shared as well (`mount_namespaces(7)`).
+    pub shared: bool,
     /// Type of the filesystem, e.g. `ext4` or `fuse.ufsmount`.
     pub kind: OsString,
     /// The filesystem's own options, still escaped: see [`MountEntry::option`].
@@ -79,6 +82,12 @@ impl MountEntry {
             .map(|rest| self.root.join(rest))
     }
 
+    /// Whether this shows all of a union of ours, by the name that its mounts
+    /// have unless they were given another.
+    pub fn is_union(&self) -> bool {
+        self.kind == "fuse.ufsmount" && self.root == Path::new("/")
+    }
+
     /// The value of the filesystem's own option `name`, unescaped.
     pub fn option(&self, name: &str) -> Option<PathBuf> {
         self.options(name).next()
@@ -107,7 +116,14 @@ fn entry(line: &[u8]) -> Option<MountEntry> {
     );
     let root = unescape(fields.next()?).into();
     let point = unescape(fields.next()?).into();
-    fields.find(|field| *field == b"-")?;
+    fields.next()?;
+    let mut shared = false;
+    loop {
+        match fields.next()? {
+            b"-" => break,
+            tag => shared |= tag.starts_with(b"shared:"),
+        }
+    }
     let kind = unescape(fields.next()?);
     fields.next()?;
     let options = fields.next().unwrap_or_default().to_vec();
@@ -116,6 +132,7 @@ fn entry(line: &[u8]) -> Option<MountEntry> {
         dev,
         root,
         point,
+        shared,
         kind,
         options,
     })
@@ -184,6 +201,8 @@ not a line of the kernel
         assert_eq!(table.at(Path::new("/mnt/bind")).unwrap().kind, "tmpfs");
         assert_eq!(table.of(Path::new("/mnt/bind/x")).unwrap().id, 32);
         assert_eq!(table.of(Path::new("/mnt/bindings")).unwrap().id, 22);
+        let shared: Vec<bool> = table.entries().iter().map(|entry| entry.shared).collect();
+        assert_eq!(shared, [false, true, false, false]);
     }
 
     #[test]

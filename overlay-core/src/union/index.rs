@@ -28,7 +28,7 @@ use super::search::View;
 use super::table::ObjectId;
 use crate::attr::{Attr, SetAttr};
 use crate::dialect::origin::{LinkCount, Side, Stored, index_name, parse_index_name, to_value};
-use crate::error::{Error, Result};
+use crate::error::{Error, IndexFault, Result};
 use crate::handle::FileHandle;
 use crate::layer::{Found, Node, Removal, RenameMode, SetXattr, Staged, WritableNode};
 use crate::name::{Name, NameBuf};
@@ -57,24 +57,62 @@ impl Indexed {
 }
 
 impl Union {
+    /// Whether the stack can have an index; nothing changes.
+    ///
+    /// Errors: [`Error::Index`].
+    pub(super) fn verify_index(&self, target: &Target) -> Result<()> {
+        let ties = self.ties(target)?;
+        if let Some(tie) = ties.root {
+            tie.is_there(&*target.storage.root())?;
+        }
+        let workdir = target.storage.workdir()?;
+        let found = match workdir {
+            Some(workdir) => workdir.lookup(Name::new(INDEX)?)?,
+            None => None,
+        };
+        match found {
+            Some(index) if !index.attr.kind.is_dir() => Err(NOT_DIRECTORY),
+            Some(index) => ties.index.is_there(&*index.node).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Opens the index and sees to it that it is this stack's.
     ///
-    /// Errors: `EOPNOTSUPP` and `EPERM` where there are no file handles, or
-    /// the process may not use them; `ESTALE` if it belongs to another stack.
+    /// Errors: as [`Union::verify_index`].
     pub(super) fn open_index(&self, target: &Target) -> Result<Arc<dyn WritableNode>> {
-        let upper = target.storage.root();
-        let own = upper.handle()?.ok_or(NO_HANDLES)?;
-        if let Some(lower) = self.lower_roots().first() {
-            let handle = self.filesystems.handle(&*lower.node)?.ok_or(NO_HANDLES)?;
-            self.filesystems.must_answer(&handle)?;
-            let mark = target.dialect.origin_mark();
-            belongs(&*upper, mark, &handle, Side::Lower, OTHER_LOWER)?;
+        self.verify_index(target)?;
+        let ties = self.ties(target)?;
+        if let Some(tie) = ties.root {
+            tie.make(&*target.storage.root())?;
         }
         let index = target.storage.index()?;
-        let mark = target.dialect.upper_mark();
-        belongs(&*index, mark, &own, Side::Upper, OTHER_UPPER)?;
+        ties.index.make(&*index)?;
         self.clear_index(target, &*index)?;
         Ok(index)
+    }
+
+    /// What says that the index is this stack's.
+    fn ties(&self, target: &Target) -> Result<Ties> {
+        let own = target.storage.root().handle()?.ok_or(NO_HANDLES)?;
+        let root = match self.lower_roots().first() {
+            None => None,
+            Some(lower) => {
+                let handle = self.filesystems.handle(&*lower.node)?.ok_or(NO_HANDLES)?;
+                self.filesystems.must_answer(&handle)?;
+                Some(Tie {
+                    mark: target.dialect.origin_mark(),
+                    value: to_value(&handle, Side::Lower).ok_or(NO_HANDLES)?,
+                    other: IndexFault::OtherLower,
+                })
+            }
+        };
+        let index = Tie {
+            mark: target.dialect.upper_mark(),
+            value: to_value(&own, Side::Upper).ok_or(NO_HANDLES)?,
+            other: IndexFault::OtherUpper,
+        };
+        Ok(Ties { root, index })
     }
 
     /// Removes entries of objects without names, which a crash left.
@@ -365,26 +403,43 @@ impl Union {
     }
 }
 
-const NO_HANDLES: Error =
-    Error::Unsupported("the index needs layers whose filesystems tell file handles apart");
-const OTHER_LOWER: Error =
-    Error::Mismatch("the upper layer was used with an index over another lower layer");
-const OTHER_UPPER: Error =
-    Error::Mismatch("the index in the work directory belongs to another upper layer");
+/// Its name in the work directory.
+const INDEX: &[u8] = b"index";
 
-/// Sees to it that `node` carries the mark with this handle, or another one.
-fn belongs(
-    node: &dyn WritableNode,
-    mark: &[u8],
-    handle: &FileHandle,
-    side: Side,
-    other: Error,
-) -> Result<()> {
-    let value = to_value(handle, side).ok_or(NO_HANDLES)?;
-    match node.xattr(mark)? {
-        Some(stored) if stored == value => Ok(()),
-        Some(_) => Err(other),
-        None => node.set_xattr(mark, &value, SetXattr::Any),
+const NO_HANDLES: Error = Error::Index(IndexFault::NoHandles);
+const NOT_DIRECTORY: Error = Error::Index(IndexFault::NotDirectory);
+
+/// Marks that tie an index to its stack.
+struct Ties {
+    /// On the root of the writable branch: over which lower one it is used.
+    root: Option<Tie>,
+    /// On the index: of which branch it is.
+    index: Tie,
+}
+
+/// A mark with a handle.
+struct Tie {
+    mark: &'static [u8],
+    value: Vec<u8>,
+    /// What another handle there means.
+    other: IndexFault,
+}
+
+impl Tie {
+    /// Whether `node` carries it; an error if it carries another.
+    fn is_there(&self, node: &dyn Node) -> Result<bool> {
+        match node.xattr(self.mark)? {
+            Some(stored) if stored == self.value => Ok(true),
+            Some(_) => Err(Error::Index(self.other)),
+            None => Ok(false),
+        }
+    }
+
+    fn make(&self, node: &dyn WritableNode) -> Result<()> {
+        match self.is_there(node)? {
+            true => Ok(()),
+            false => node.set_xattr(self.mark, &self.value, SetXattr::Any),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::options::{Index, Metacopy, Options, RedirectDir, Xino};
 use super::table::ObjectId;
 use crate::attr::{Attr, FileKind};
 use crate::dialect::origin::{self, Side, Stored};
-use crate::error::{Errno, Error, Result};
+use crate::error::{Errno, Error, IndexFault, Result};
 use crate::handle::FileHandle;
 use crate::layer::{Node, SetXattr, Storage, WritableNode};
 use crate::name::Name;
@@ -83,9 +83,7 @@ impl Filesystems {
     pub fn object(&self, handle: &FileHandle) -> Result<Option<Attr>> {
         match self.attr(handle)? {
             Answer::Is(attr) => Ok(attr),
-            Answer::Refused => Err(Error::NotPermitted(
-                "the index needs CAP_DAC_READ_SEARCH, to find objects by their handles",
-            )),
+            Answer::Refused => Err(Error::Index(IndexFault::NotPermitted)),
         }
     }
 

@@ -34,8 +34,8 @@ mod code {
 
 const HELP: &str = "\
 Layers and -o are as for ufsmount: replace the name of the command. Options
-that concern the mount alone are accepted. A mount point, after -o
-lowerdir=..., must be free. WORK is UPPER.work unless named.
+that concern the mount alone are accepted. At a mount point, after -o
+lowerdir=..., no union may be mounted. WORK is UPPER.work unless named.
 
 Nothing is written without --repair, and never to a lower layer.
 
@@ -175,7 +175,7 @@ fn refuse_other_directories(args: &Args, directories: &Directories) -> Result<()
 
 fn settings(args: &Args, words: &Unmounted, stack: &Stack) -> Result<Settings, Failure> {
     let redirects = redirect_dir(words.redirect_dir, stack)
-        .map_err(|sentence| Failure(code::USAGE, sentence))?;
+        .map_err(|failure| Failure(code::USAGE, failure.sentence().to_owned()))?;
     Ok(Settings {
         redirects: match redirects {
             RedirectDir::On | RedirectDir::Follow => Redirects::Followed,

@@ -8,8 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use overlay_core::stack::mounts::MountTable;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 use rustix::process::{getgid, getuid};
 
 use super::error::MountError;
@@ -44,7 +46,10 @@ pub(super) fn mount(point: &Path, options: &MountOptions) -> Result<Device, Moun
     let device = open()?;
     if let Some(fd) = device {
         match mount_directly(&fd, point, options) {
-            Ok(()) => return Ok(Device { fd, reopens: true }),
+            Ok(()) => {
+                propagate(point, options)?;
+                return Ok(Device { fd, reopens: true });
+            }
             Err(Errno::PERM) => {}
             Err(Errno::NODEV) => return Err(MountError::NoDevice),
             Err(Errno::INVAL) if has_nul(options) => {
@@ -61,6 +66,7 @@ pub(super) fn mount(point: &Path, options: &MountOptions) -> Result<Device, Moun
     if options.shown_context().is_some() {
         return Err(MountError::ContextForRoot);
     }
+    refuse_propagation(point, options)?;
     let fd = fusermount::mount(point, options)?;
     Ok(Device {
         fd,
@@ -99,6 +105,33 @@ fn mount_directly(fd: &OwnedFd, point: &Path, options: &MountOptions) -> Result<
         options.flags(),
         data.as_c_str(),
     )
+}
+
+/// `mount(2)` takes it in a call of its own.
+fn propagate(point: &Path, options: &MountOptions) -> Result<(), MountError> {
+    let Some(propagation) = options.shown_propagation() else {
+        return Ok(());
+    };
+    rustix::mount::mount_change(point, propagation.kernel()).map_err(|errno| {
+        // The first error is the one to tell.
+        if let Err(errno) = rustix::mount::unmount(point, UnmountFlags::DETACH) {
+            tracing::warn!(%errno, "a failed mount stays");
+        }
+        MountError::Mount(point.to_owned(), errno)
+    })
+}
+
+/// `fusermount3` sets none, and only root may.
+fn refuse_propagation(point: &Path, options: &MountOptions) -> Result<(), MountError> {
+    let Some(propagation) = options.shown_propagation() else {
+        return Ok(());
+    };
+    let mounts = MountTable::read().unwrap_or_default();
+    let shared = mounts.of(point).map(|below| below.shared);
+    match shared.is_some_and(|shared| propagation.comes_by_itself(shared)) {
+        true => Ok(()),
+        false => Err(MountError::Propagation(propagation.word())),
+    }
 }
 
 /// What `mount(2)` is told beside its flags.

@@ -52,6 +52,11 @@ pub enum MountError {
         "the option {0} is not permitted to an ordinary user: write no{0} (mount(8) adds {0} where that is missing), or run as root"
     )]
     RootOnly(&'static str),
+    /// How a mount propagates is root's to say.
+    #[error(
+        "the option {0} is not permitted to an ordinary user, whose mounts propagate as the one that they lie on: leave it out, or run as root"
+    )]
+    Propagation(&'static str),
     /// `context=` from a process that is not root.
     #[error(
         "the option context is not permitted to an ordinary user: leave it out, or run as root"
@@ -73,6 +78,11 @@ pub enum MountError {
     /// `mount(2)` failed.
     #[error("mounting at {0:?} failed ({1}): see the kernel's log (dmesg)")]
     Mount(PathBuf, #[source] Errno),
+    /// What an earlier mount left in the work directory could not be cleared.
+    #[error(
+        "the work directory cannot be made ready ({0}): check it and the room on its filesystem"
+    )]
+    Recover(#[source] overlay_core::Error),
     /// The conversation with the kernel failed.
     #[error("serving the mount failed: {0}")]
     Session(#[source] io::Error),
@@ -82,4 +92,33 @@ pub enum MountError {
     /// Something else is mounted on top.
     #[error("{0:?} is covered by another mount: unmount that first")]
     Covered(PathBuf),
+}
+
+impl MountError {
+    /// Whether an option is not for this user or this machine: it was wrong to
+    /// give it, and nothing else has failed.
+    pub(crate) fn is_about_an_option(&self) -> bool {
+        match self {
+            MountError::HelperOption(_)
+            | MountError::AllowOther
+            | MountError::RootOnly(_)
+            | MountError::Propagation(_)
+            | MountError::ContextForRoot
+            | MountError::NoSelinux
+            | MountError::Name(_) => true,
+            MountError::NoDevice
+            | MountError::Device(_)
+            | MountError::DeviceDenied
+            | MountError::NoFusermount
+            | MountError::PointDenied(_)
+            | MountError::Fusermount(..)
+            | MountError::RunFusermount(_)
+            | MountError::Point(..)
+            | MountError::Mount(..)
+            | MountError::Recover(_)
+            | MountError::Session(_)
+            | MountError::Unmount(..)
+            | MountError::Covered(_) => false,
+        }
+    }
 }

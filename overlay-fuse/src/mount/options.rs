@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::geteuid;
 
 /// A flag of the mount; see `mount(8)`.
@@ -70,6 +70,50 @@ impl MountFlag {
     }
 }
 
+/// Whether what is mounted and unmounted below the mount is so in other places
+/// where it is mounted too; see `mount_namespaces(7)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Propagation {
+    /// Neither way.
+    Private,
+    /// Both ways.
+    Shared,
+    /// From there to here alone, if it was shared before.
+    Slave,
+    /// Neither way, and it cannot be mounted in another place (`--bind`).
+    Unbindable,
+}
+
+impl Propagation {
+    pub(super) fn kernel(self) -> MountPropagationFlags {
+        match self {
+            Propagation::Private => MountPropagationFlags::PRIVATE,
+            Propagation::Shared => MountPropagationFlags::SHARED,
+            Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+            Propagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Propagation::Private => "private",
+            Propagation::Shared => "shared",
+            Propagation::Slave => "slave",
+            Propagation::Unbindable => "unbindable",
+        }
+    }
+
+    /// Whether a new mount has it, on one that is `shared` or is not: the
+    /// kernel makes it the same (`attach_recursive_mnt` in `fs/namespace.c`).
+    pub(super) fn comes_by_itself(self, shared: bool) -> bool {
+        match self {
+            Propagation::Private | Propagation::Slave => !shared,
+            Propagation::Shared => shared,
+            Propagation::Unbindable => false,
+        }
+    }
+}
+
 /// Who may use the mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Users {
@@ -88,6 +132,7 @@ pub enum Users {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
     flags: MountFlags,
+    propagation: Option<Propagation>,
     users: Users,
     max_read: Option<NonZeroU32>,
     source: OsString,
@@ -106,6 +151,7 @@ impl MountOptions {
     pub fn new() -> MountOptions {
         MountOptions {
             flags: MountFlags::NODEV | MountFlags::NOSUID,
+            propagation: None,
             users: Users::Usual,
             max_read: None,
             source: "ufsmount".into(),
@@ -123,6 +169,13 @@ impl MountOptions {
     /// Takes a flag away.
     pub fn clear(mut self, flag: MountFlag) -> MountOptions {
         self.flags.remove(flag.kernel());
+        self
+    }
+
+    /// How it propagates. Unless set, as the mount that it lies on: where that
+    /// is shared, so is this one.
+    pub fn propagation(mut self, propagation: Propagation) -> MountOptions {
+        self.propagation = Some(propagation);
         self
     }
 
@@ -173,6 +226,10 @@ impl MountOptions {
 
     pub(super) fn flags(&self) -> MountFlags {
         self.flags
+    }
+
+    pub(super) fn shown_propagation(&self) -> Option<Propagation> {
+        self.propagation
     }
 
     pub(super) fn shown_source(&self) -> &OsStr {

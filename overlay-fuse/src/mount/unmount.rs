@@ -55,11 +55,16 @@ struct Known {
 impl Known {
     /// What is seen at `point` now.
     fn at(point: &Path, mounts: &MountTable) -> Option<Known> {
-        let entry = mounts.at(point)?;
+        // The table does not say which of several on one point is on top: one
+        // that was moved there may be older than what it covers.
+        let entry = match mount_id(point, StatxFlags::MNT_ID) {
+            Some(id) => mounts.entries().iter().find(|entry| entry.id == id),
+            None => mounts.at(point),
+        }?;
         Some(Known {
             id: entry.id,
             dev: entry.dev,
-            unique: unique_id(point),
+            unique: mount_id(point, UNIQUE),
         })
     }
 
@@ -68,14 +73,15 @@ impl Known {
     }
 }
 
-/// The number of the mount that is seen at `point`. Asks no server: none may
-/// be there yet, or any more.
-fn unique_id(point: &Path) -> Option<u64> {
-    /// `STATX_MNT_ID_UNIQUE`, `include/uapi/linux/stat.h`
-    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+/// `STATX_MNT_ID_UNIQUE`, `include/uapi/linux/stat.h`
+const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
+/// The number, of the kind `which`, of the mount that is seen at `point`. Asks
+/// no server: none may be there yet, or any more.
+fn mount_id(point: &Path, which: StatxFlags) -> Option<u64> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    let found = rustix::fs::statx(CWD, point, flags, UNIQUE).ok()?;
-    let known = StatxFlags::from_bits_retain(found.stx_mask).contains(UNIQUE);
+    let found = rustix::fs::statx(CWD, point, flags, which).ok()?;
+    let known = StatxFlags::from_bits_retain(found.stx_mask).contains(which);
     known.then_some(found.stx_mnt_id)
 }
 

@@ -77,27 +77,51 @@ pub enum AccessTimes {
 #[derive(Debug)]
 pub struct UpperLock {
     upper: OwnedFd,
-    _work: Option<OwnedFd>,
+    work: Option<OwnedFd>,
 }
 
 impl UpperLock {
-    /// Locks both; `work` may not exist yet.
+    /// Locks the directory `upper`. Whoever has it may make a work directory,
+    /// and [take](UpperLock::take_work) that too.
     ///
-    /// Fails with `EBUSY` while either is in use by a `DirUpper`, in this
+    /// Fails with `EBUSY` while it is in use by a `DirUpper` or a lock, in this
     /// process or another.
-    pub fn take(upper: &Path, work: Option<&Path>) -> Result<UpperLock> {
+    pub fn take(upper: &Path) -> Result<UpperLock> {
+        let upper = sys::open::path(upper, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        lock(upper.as_fd(), "something else has this upper directory")?;
+        Ok(UpperLock { upper, work: None })
+    }
+
+    /// Locks its work directory as well.
+    ///
+    /// Fails with `EBUSY` as [`UpperLock::take`] does, and with `EINVAL` where
+    /// the two do not lie on one mount, or one contains the other and should
+    /// not.
+    pub fn take_work(&mut self, at: WorkAt<'_>) -> Result<()> {
+        let upper = self.upper.as_fd();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let upper = sys::open::path(upper, flags)?;
-        lock_upper(upper.as_fd())?;
-        let work = match work {
-            Some(work) => {
-                let work = sys::open::path(work, flags)?;
-                lock_work(work.as_fd())?;
-                Some(work)
-            }
-            None => None,
+        let work = match at {
+            WorkAt::Apart(path) => sys::open::path(path, flags)?,
+            WorkAt::Within(name) => sys::open::entry(At::new(upper, name), flags)?,
         };
-        Ok(UpperLock { upper, _work: work })
+        check_mount(upper, work.as_fd())?;
+        match at {
+            WorkAt::Apart(_) => check_apart(upper, work.as_fd())?,
+            WorkAt::Within(_) => {}
+        }
+        lock(work.as_fd(), WORK_IN_USE)?;
+        self.work = Some(work);
+        Ok(())
+    }
+}
+
+const WORK_IN_USE: &str = "something else has this work directory";
+
+/// As long as the descriptor lives.
+fn lock(directory: BorrowedFd<'_>, in_use: &'static str) -> Result<()> {
+    match sys::lock::try_exclusive(directory)? {
+        true => Ok(()),
+        false => Err(Error::Busy(in_use)),
     }
 }
 
@@ -109,22 +133,6 @@ pub enum WorkAt<'a> {
     /// In this directory of the tree's root, which the dialect of the branch
     /// shows to nobody.
     Within(&'a Name),
-}
-
-/// As long as the descriptor lives.
-fn lock_upper(upper: BorrowedFd<'_>) -> Result<()> {
-    match sys::lock::try_exclusive(upper)? {
-        true => Ok(()),
-        false => Err(Error::Busy("another mount has this upper directory")),
-    }
-}
-
-/// The same.
-fn lock_work(work: BorrowedFd<'_>) -> Result<()> {
-    match sys::lock::try_exclusive(work)? {
-        true => Ok(()),
-        false => Err(Error::Busy("another mount has this work directory")),
-    }
 }
 
 /// A directory of the host that is written, with a work area on the same mount.
@@ -150,18 +158,7 @@ impl DirUpper {
         work: &Path,
         descriptors: &Arc<Descriptors>,
     ) -> Result<Arc<DirUpper>> {
-        let work = WorkAt::Apart(work);
-        DirUpper::open_with(upper, work, descriptors, AccessTimes::default())
-    }
-
-    /// As [`DirUpper::open`], with a say on access times.
-    pub fn open_with(
-        upper: &Path,
-        work: WorkAt<'_>,
-        descriptors: &Arc<Descriptors>,
-        access_times: AccessTimes,
-    ) -> Result<Arc<DirUpper>> {
-        DirUpper::open_as(upper, work, descriptors, access_times, Signs::Refused)
+        DirUpper::open_as(upper, WorkAt::Apart(work), descriptors, Signs::Refused)
     }
 
     /// The same for those who look after what an earlier mount left: also
@@ -170,34 +167,37 @@ impl DirUpper {
         upper: &Path,
         work: WorkAt<'_>,
         descriptors: &Arc<Descriptors>,
-        access_times: AccessTimes,
     ) -> Result<Arc<DirUpper>> {
-        DirUpper::open_as(upper, work, descriptors, access_times, Signs::Left)
+        DirUpper::open_as(upper, work, descriptors, Signs::Left)
     }
 
     fn open_as(
         upper: &Path,
         work: WorkAt<'_>,
         descriptors: &Arc<Descriptors>,
+        signs: Signs,
+    ) -> Result<Arc<DirUpper>> {
+        let mut lock = UpperLock::take(upper)?;
+        lock.take_work(work)?;
+        DirUpper::of(lock, descriptors, AccessTimes::default(), signs)
+    }
+
+    /// As [`DirUpper::open`], of directories that are locked, with a say on
+    /// access times and on what an earlier mount left.
+    ///
+    /// Fails with `EINVAL` for a lock without a work directory; all other
+    /// failures are about that directory.
+    pub fn of(
+        lock: UpperLock,
+        descriptors: &Arc<Descriptors>,
         access_times: AccessTimes,
         signs: Signs,
     ) -> Result<Arc<DirUpper>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let root = sys::open::path(upper, flags)?;
-        let workdir = match work {
-            WorkAt::Apart(path) => sys::open::path(path, flags)?,
-            WorkAt::Within(name) => sys::open::entry(At::new(root.as_fd(), name), flags)?,
-        };
+        let UpperLock { upper: root, work } = lock;
+        let workdir = work.ok_or(Error::Invalid("an upper directory needs a work directory"))?;
         if !sys::proc::works(root.as_fd())? {
             return Err(NEEDS_PROC);
         }
-        check_mount(root.as_fd(), workdir.as_fd())?;
-        match work {
-            WorkAt::Apart(_) => check_apart(root.as_fd(), workdir.as_fd())?,
-            WorkAt::Within(_) => {}
-        }
-        lock_upper(root.as_fd())?;
-        lock_work(workdir.as_fd())?;
         DirUpper::with_locked(root, workdir, access_times, signs, descriptors)
     }
 
@@ -207,12 +207,12 @@ impl DirUpper {
     /// Before that is made, the attribute `note` is set on the directory,
     /// unless it is there; if that fails, nothing has changed.
     pub fn within(
-        lock: UpperLock,
+        held: UpperLock,
         area: &Name,
         note: (&[u8], &[u8]),
         descriptors: &Arc<Descriptors>,
     ) -> Result<Arc<DirUpper>> {
-        let root = lock.upper;
+        let root = held.upper;
         if !sys::proc::works(root.as_fd())? {
             return Err(NEEDS_PROC);
         }
@@ -223,7 +223,7 @@ impl DirUpper {
             Err(error) => return Err(error),
         }
         let workdir = open_private(root.as_fd(), area.as_bytes(), Signs::Left)?;
-        lock_work(workdir.as_fd())?;
+        lock(workdir.as_fd(), WORK_IN_USE)?;
         let times = AccessTimes::Unchanged;
         DirUpper::with_locked(root, workdir, times, Signs::Left, descriptors)
     }
@@ -434,8 +434,10 @@ const INDEX: &[u8] = b"index";
 /// What becomes of signs that an earlier mount left in the work area for
 /// whoever comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Signs {
+pub enum Signs {
+    /// They keep the branch from being opened.
     Refused,
+    /// They stay, for somebody who looks after them.
     Left,
 }
 

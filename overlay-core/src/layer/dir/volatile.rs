@@ -29,8 +29,8 @@ pub(super) fn refuse_incompatible(area: BorrowedFd<'_>) -> Result<()> {
     let dir = match sys::open::entry(at, OFlags::RDONLY | OFlags::DIRECTORY) {
         Ok(dir) => dir,
         Err(Error::NotFound) => return Ok(()),
-        // A file of that name: litter, as any other.
-        Err(error) if error.is(Errno::NOTDIR) => return Ok(()),
+        // A file or a symlink of that name: litter, as any other.
+        Err(error) if error.is(Errno::NOTDIR) || error.is(Errno::LOOP) => return Ok(()),
         Err(error) => return Err(error),
     };
     let mut first: Option<NameBuf> = None;

@@ -198,7 +198,7 @@ fn rewrite(
 fn lock(place: &Place) -> Result<UpperLock, SetupError> {
     let until = Instant::now() + HANDOVER;
     loop {
-        match UpperLock::take(&place.real, None) {
+        match UpperLock::take(&place.real) {
             Ok(lock) => return Ok(lock),
             Err(Error::Busy(_)) if Instant::now() < until => {
                 std::thread::sleep(std::time::Duration::from_millis(20));

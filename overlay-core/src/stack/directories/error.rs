@@ -156,15 +156,33 @@ pub enum SetupError {
         /// The upper layer.
         upper: PathBuf,
     },
-    /// Another union of ours writes there.
+    /// Another union of ours writes there, or somebody looks it over.
     #[error(
-        "upper layer {upper:?} or its work directory {work:?} is in use by another mount: unmount that first, and close what is still open in it"
+        "upper layer {upper:?} or its work directory {work:?} is in use by another mount, or by ufs check or convert: unmount that first and close what is still open in it, or wait for the command"
     )]
     InUse {
         /// The upper layer.
         upper: PathBuf,
         /// The work directory.
         work: PathBuf,
+    },
+    /// Something else has the place of the work area.
+    #[error(
+        "{path:?} is not a directory, and changes are prepared in one of that name: move it away"
+    )]
+    WorkArea {
+        /// The directory `work` in the work directory.
+        path: PathBuf,
+    },
+    /// `ENOSPC`, `EDQUOT`
+    #[error(
+        "there is no room for anything in {role} {path:?}: make room on its filesystem, or mount with ro"
+    )]
+    NoSpace {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
     },
     /// The last mount of the upper layer was volatile.
     #[error(
@@ -289,9 +307,21 @@ pub enum SetupError {
         /// The attribute's name.
         attribute: String,
     },
-    /// Something is mounted there already.
+    /// An owner attribute of a layer's root means nothing.
     #[error(
-        "mount point {path:?} is already a mount point: unmount what is there, or choose another directory"
+        "the owner of {role} {path:?} is stored in the attribute {attribute}, whose value is not UID:GID:MODE: set it anew (setfattr), or add xattr_permissions=0 to show the files as they are"
+    )]
+    OwnersIllegible {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// The attribute's name.
+        attribute: String,
+    },
+    /// A union is mounted there already.
+    #[error(
+        "a union is mounted at mount point {path:?} already: unmount it, or choose another directory"
     )]
     MountPointBusy {
         /// The mount point.

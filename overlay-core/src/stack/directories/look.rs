@@ -36,9 +36,13 @@ impl Directories {
         let namespace = self.namespace();
         let (mut stack, mut workdir, mut lock) = (Stack::new(), None, None);
         if let Some((upper, work)) = &places.writable {
-            let work_path = (!work.is_missing()).then_some(&*work.real);
-            let take = || UpperLock::take(&upper.real, work_path);
-            lock = Some(when_free(upper, work, take)?);
+            let mut taken = when_free(upper, work, || upper.lock())?;
+            if !work.is_missing() {
+                when_free(upper, work, || {
+                    work.lock_with(&mut taken, self.work_at(work))
+                })?;
+            }
+            lock = Some(taken);
             stack = stack.lower_as(owned(upper)?, self.format.of_upper(namespace));
             if !work.is_missing() {
                 workdir = Some(open(work)?.root());

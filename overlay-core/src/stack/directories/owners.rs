@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::error::SetupError;
 use super::may_write_trusted;
 use super::place::Place;
+use crate::error::Error;
 use crate::layer::owners::{Attribute, Loose, Owners, readable, writable};
-use crate::layer::{Storage, WritableStorage};
+use crate::layer::{Node, Storage, WritableStorage};
 
 /// Where owners, modes and kinds are stored, and what becomes of owners that
 /// cannot be.
@@ -59,10 +60,12 @@ impl Ownership {
             OwnerAttributes::AsMarked => believed(marked()?, place)?,
             OwnerAttributes::Written(_) => marked()?,
         };
-        Ok(match self.owners(owners) {
+        let shown = match self.owners(owners) {
             Some(owners) => readable(storage, owners),
             None => storage,
-        })
+        };
+        legible(&*shown.root(), owners, place)?;
+        Ok(shown)
     }
 
     pub(super) fn of_upper(
@@ -80,10 +83,12 @@ impl Ownership {
         if let Some(attribute) = attribute {
             require(attribute, &*storage, place)?;
         }
-        Ok(match self.owners(attribute) {
+        let shown = match self.owners(attribute) {
             Some(owners) => writable(storage, owners),
             None => storage,
-        })
+        };
+        legible(&*shown.root(), attribute, place)?;
+        Ok(shown)
     }
 
     fn owners(self, attribute: Option<Attribute>) -> Option<Owners> {
@@ -106,6 +111,19 @@ fn believed(marked: Option<Attribute>, place: &Place) -> Result<Option<Attribute
             })
         }
         marked => Ok(marked),
+    }
+}
+
+/// The root's own, for a layer whose root cannot be shown cannot be at all.
+fn legible(root: &dyn Node, owners: Option<Attribute>, place: &Place) -> Result<(), SetupError> {
+    match (root.attr(), owners) {
+        (Ok(_), _) => Ok(()),
+        (Err(Error::Damaged(_)), Some(attribute)) => Err(SetupError::OwnersIllegible {
+            role: place.role,
+            path: place.path.clone(),
+            attribute: attribute.name().escape_ascii().to_string(),
+        }),
+        (Err(error), _) => Err(place.refused(error)),
     }
 }
 

@@ -13,8 +13,18 @@ use rustix::io::Errno;
 
 use super::error::{Role, SetupError};
 use crate::error::Error;
+use crate::layer::dir::{UpperLock, WorkAt};
 use crate::name::Name;
 use crate::stack::mounts::MountTable;
+
+/// Why something is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// Somebody else has it.
+    InUse,
+    /// It could not be in any case.
+    Never(SetupError),
+}
 
 /// `st_dev` and `st_ino`.
 type Identity = (u64, u64);
@@ -62,10 +72,8 @@ impl Place {
 
     /// The default work directory: `<upper>.work`, which need not exist.
     pub(super) fn beside(upper: &Place, mounts: &MountTable) -> Result<Place, SetupError> {
-        let mut name = upper.real.clone().into_os_string();
-        name.push(".work");
         match (upper.real.parent(), upper.real.file_name()) {
-            (Some(parent), Some(_)) => Place::work_in(parent, name.into(), mounts),
+            (Some(parent), Some(_)) => Place::work_in(parent, beside(&upper.real), mounts),
             // The upper layer is "/": nothing lies beside it.
             _ => Err(SetupError::NothingBeside {
                 upper: upper.path.clone(),
@@ -79,8 +87,7 @@ impl Place {
         name: &Name,
         mounts: &MountTable,
     ) -> Result<Place, SetupError> {
-        let real = upper.real.join(OsStr::from_bytes(name.as_bytes()));
-        Place::work_in(&upper.real, real, mounts)
+        Place::work_in(&upper.real, inside(&upper.real, name), mounts)
     }
 
     fn work_in(parent: &Path, real: PathBuf, mounts: &MountTable) -> Result<Place, SetupError> {
@@ -154,14 +161,60 @@ impl Place {
         }
     }
 
+    /// Keeps everybody else away from this upper layer.
+    pub(super) fn lock(&self) -> Result<UpperLock, Refused> {
+        UpperLock::take(&self.real).map_err(|error| self.not_locked(error))
+    }
+
+    /// The same for this work directory, which lies `at` that place, of that
+    /// upper layer.
+    pub(super) fn lock_with(&self, upper: &mut UpperLock, at: WorkAt<'_>) -> Result<(), Refused> {
+        let taken = upper.take_work(at);
+        taken.map_err(|error| self.not_locked(error))
+    }
+
+    fn not_locked(&self, error: Error) -> Refused {
+        match matches!(error, Error::Busy(_)) {
+            true => Refused::InUse,
+            false => Refused::Never(self.refused(error)),
+        }
+    }
+
+    /// This work directory cannot be used for `upper`.
+    pub(super) fn refused_for(&self, upper: &Place, source: Error) -> SetupError {
+        if let Error::Incompatible(feature) = &source {
+            return SetupError::incompatible(upper, self, feature);
+        }
+        if source.is(Errno::NOTDIR) || source.is(Errno::LOOP) {
+            let path = self.path.join("work");
+            return SetupError::WorkArea { path };
+        }
+        self.refused(source)
+    }
+
     /// The layer itself would not open.
     pub(super) fn refused(&self, source: Error) -> SetupError {
         let (role, path) = (self.role, self.path.clone());
         if source.is(Errno::MFILE) {
             return SetupError::TooManyOpen { role, path };
         }
+        if source.is(Errno::NOSPC) || source.is(Errno::DQUOT) {
+            return SetupError::NoSpace { role, path };
+        }
         SetupError::Layer { role, path, source }
     }
+}
+
+/// A name in the upper layer.
+pub(super) fn inside(upper: &Path, name: &Name) -> PathBuf {
+    upper.join(OsStr::from_bytes(name.as_bytes()))
+}
+
+/// `<upper>.work`
+pub(super) fn beside(upper: &Path) -> PathBuf {
+    let mut name = upper.as_os_str().to_owned();
+    name.push(".work");
+    name.into()
 }
 
 fn within(real: &Path, mounts: &MountTable) -> Option<(u64, u64, PathBuf)> {
@@ -189,6 +242,7 @@ pub(super) fn refusal(role: Role, path: &Path, error: io::Error) -> SetupError {
         Some(Errno::NOTDIR) => SetupError::NotDirectory { role, path },
         Some(Errno::ACCESS | Errno::PERM) => SetupError::Unreadable { role, path },
         Some(Errno::ROFS) => SetupError::ReadOnly { role, path },
+        Some(Errno::NOSPC | Errno::DQUOT) => SetupError::NoSpace { role, path },
         Some(Errno::MFILE) => SetupError::TooManyOpen { role, path },
         // A FUSE mount answers so once its server is gone.
         Some(Errno::NOTCONN) => SetupError::Dead { role, path },

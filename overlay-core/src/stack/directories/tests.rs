@@ -62,7 +62,7 @@ fn a_mount_point_inside_a_layer_is_refused_and_a_layer_below_it_is_not() {
     assert!(refused(&with("l", "l/m")).contains("mount point"));
     assert!(refused(&with("l", "l")).contains("same directory"));
     assert!(with("m/l", "m").check().is_ok());
-    assert!(refused(&with("l", "/proc")).contains("already a mount point"));
+    assert!(with("l", "/proc").check().is_ok(), "it can be covered");
 }
 
 #[test]

@@ -33,11 +33,12 @@ impl Undo {
         let refused = |error| refusal(work.role, &work.path, error);
         if work.is_missing() {
             // 0700: what lies there is not yet subject to the owner's modes.
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&work.real)
-                .map_err(refused)?;
-            return Ok(Undo(Some(Made::Directory(work.real.clone()))));
+            match DirBuilder::new().mode(0o700).create(&work.real) {
+                Ok(()) => return Ok(Undo(Some(Made::Directory(work.real.clone())))),
+                // Somebody else has made it since it was looked for.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(refused(error)),
+            }
         }
         let entries = names(&work.real).map_err(refused)?;
         Ok(Undo(Some(Made::Entries(work.real.clone(), entries))))

@@ -4,7 +4,7 @@ use overlay_core::Directories;
 use overlay_core::check::{Finding, Outcome, Remedy, Summary};
 use serde_json::{Map, Value, json};
 
-use super::text::place;
+use super::text::{place, unless};
 
 /// Paths that are not UTF-8 are shown with replacement characters, and as
 /// `path_escaped` with `\xNN` for every byte that is not printable ASCII.
@@ -29,6 +29,7 @@ pub(super) fn finding(directories: &Directories, finding: &Finding) -> Option<St
     put("detail", json!(finding.detail));
     match finding.remedy {
         Remedy::Repair(does) => put("repair", json!(does)),
+        Remedy::Consent(consent, instead) => put("no_repair", json!(unless(consent, instead))),
         Remedy::None(why) => put("no_repair", json!(why)),
     }
     match &finding.outcome {

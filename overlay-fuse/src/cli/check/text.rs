@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use overlay_core::Directories;
-use overlay_core::check::{Finding, Outcome, Remedy, Repair, Severity, Spot, Summary};
+use overlay_core::check::{Consent, Finding, Outcome, Remedy, Repair, Severity, Spot, Summary};
 
 use crate::cli::shown;
 
@@ -12,15 +12,7 @@ pub(super) fn place(directories: &Directories, finding: &Finding) -> (&'static s
     let index = match finding.spot {
         Spot::Branch(id) => id.0 as usize,
         Spot::Work => {
-            let work = directories.work.clone().unwrap_or_else(|| {
-                let mut beside = directories
-                    .upper
-                    .clone()
-                    .unwrap_or_default()
-                    .into_os_string();
-                beside.push(".work");
-                beside.into()
-            });
+            let work = directories.workdir().unwrap_or_default();
             return ("work", work);
         }
     };
@@ -64,11 +56,26 @@ pub(super) fn finding(
         (Outcome::Repaired, Remedy::Repair(does), _) => format!("repaired: {does}"),
         (Outcome::Failed(error), _, _) => format!("the repair failed ({error})"),
         (_, Remedy::Repair(does), _) => format!("--repair {does}"),
+        (_, Remedy::Consent(consent, instead), Repair::All) => {
+            format!("not repaired: {}", unless(consent, instead))
+        }
+        (_, Remedy::Consent(consent, instead), Repair::Nothing) => {
+            format!("no repair: {}", unless(consent, instead))
+        }
         (_, Remedy::None(why), Repair::All) => format!("not repaired: {why}"),
         (_, Remedy::None(why), Repair::Nothing) => format!("no repair: {why}"),
     };
     let (severity, meaning) = (finding.severity().name(), finding.kind.meaning());
     Some(format!("{severity}: {path}: {meaning}{detail}; {done}"))
+}
+
+/// What to do where a repair needs a word more.
+pub(super) fn unless(consent: Consent, instead: &str) -> String {
+    let (if_so, flag) = match consent {
+        Consent::Volatile => ("if it is known to be whole", "--accept-volatile"),
+        Consent::Lower => ("if these are right", "--accept-lower"),
+    };
+    format!("{instead}, or, {if_so}, use --repair {flag}")
 }
 
 /// The last line.

@@ -12,7 +12,7 @@ use overlay_core::union::{Durability, Index, Metacopy, NfsExport, RedirectDir, X
 use super::super::escape::{options_in, split};
 use super::UsageError;
 use super::options::{self, Given, Meaning, Owners, Switch};
-use crate::mount::{MountFlag, MountOptions};
+use crate::mount::{MountFlag, MountOptions, Propagation};
 
 /// What the words have said so far.
 #[derive(Debug)]
@@ -116,6 +116,9 @@ impl Draft {
         }
         match paths.next() {
             Some(path) => Err(UsageError::TooMany(path)),
+            // Not a path: the layers could not be checked against the mount,
+            // nor could it be unmounted.
+            None if point.as_bytes().starts_with(b"/dev/fd/") => Err(UsageError::Device(point)),
             None => Ok(point.into()),
         }
     }
@@ -151,6 +154,13 @@ impl Draft {
             State::Set => options.set(flag),
             State::Clear => options.clear(flag),
         });
+        Ok(())
+    }
+
+    /// How the mount propagates. Nothing lies below a new one, so that with
+    /// all below it is the same.
+    pub(super) fn propagation(&mut self, propagation: Propagation) -> Result<(), UsageError> {
+        self.mount(|options| options.propagation(propagation));
         Ok(())
     }
 }

@@ -15,6 +15,11 @@ pub enum UsageError {
     /// More words than meanings.
     #[error("{0:?} is one path too many: see ufsmount --help")]
     TooMany(OsString),
+    /// `/dev/fd/3` for a mount point, as libfuse takes a device.
+    #[error(
+        "{0:?} is a FUSE device that another program has mounted, as mount.fuse3(8) does with drop_privileges, and such are not served: unmount what it has mounted, and leave drop_privileges out, or use setuid=USER"
+    )]
+    Device(OsString),
     /// `a:`, `:a` or `a:::b`
     #[error(
         "the list of lower layers {0:?} has an empty entry: separate layers by ':', and data-only layers by '::'"

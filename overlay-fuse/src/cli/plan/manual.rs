@@ -15,6 +15,7 @@ use crate::cli::ufs::Args as Ufs;
 
 const UFSMOUNT: &str = include_str!("../../../../docs/man/ufsmount.1");
 const UFS: &str = include_str!("../../../../docs/man/ufs.1");
+const CHECK: &str = include_str!("../../../../docs/man/ufs-check.1");
 const CONVERT: &str = include_str!("../../../../docs/man/ufs-convert.1");
 
 /// The lines after the heading `heading`, up to the next one of its kind.
@@ -100,8 +101,10 @@ fn the_manuals_explain_every_flag_and_every_command() {
     command.build();
     let lines = part(UFS, ".Sh DESCRIPTION");
     assert_eq!(explained(&lines), flags(&command));
-    let convert = command.find_subcommand("convert").unwrap();
-    assert_eq!(explained(&part(CONVERT, ".Sh OPTIONS")), flags(convert));
+    for (name, page) in [("check", CHECK), ("convert", CONVERT)] {
+        let command = command.find_subcommand(name).unwrap();
+        assert_eq!(explained(&part(page, ".Sh OPTIONS")), flags(command));
+    }
     for command in command.get_subcommands() {
         let item = format!(".It Cm {}", command.get_name());
         assert!(lines.iter().any(|line| line.starts_with(&item)), "{item}");
@@ -129,7 +132,7 @@ fn has(program: &str) -> bool {
 #[test]
 fn the_manuals_are_without_fault() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man");
-    for page in ["ufsmount.1", "ufs.1", "ufs-convert.1"] {
+    for page in ["ufsmount.1", "ufs.1", "ufs-check.1", "ufs-convert.1"] {
         let page = pages.join(page);
         for words in [
             &["mandoc", "-T", "lint", "-W", "style"][..],

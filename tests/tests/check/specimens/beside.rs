@@ -189,6 +189,30 @@ pub fn indexes() -> Vec<Specimen> {
             only(Kind::IndexUnnamed, "?"),
             true,
         ),
+        // Two faults of one entry, and one after which it has no use.
+        specimen(
+            Kind::IndexUnnamed,
+            |bench| {
+                indexed(bench);
+                bench.mark(0, "a", "nlink", b"junk");
+                bench.index(|_, root| {
+                    walk(root, "a").remove_xattr(&mark("origin")).unwrap();
+                });
+            },
+            &[(Kind::IndexUnnamed, "?"), (Kind::IndexLinkCount, "?")],
+            true,
+        ),
+        specimen(
+            Kind::IndexUnnamed,
+            |bench| {
+                bench.file(1, "c", 1, &[]);
+                bench.file(0, "c", 1, &[]);
+                into_index(bench, "c", "c");
+                bench.remove(0, "c");
+            },
+            only(Kind::IndexUnnamed, "?"),
+            true,
+        ),
         specimen(
             Kind::IndexMismatch,
             |bench| {
@@ -256,6 +280,15 @@ pub fn works() -> Vec<Specimen> {
                 true,
             ))
         },
+        on_directories(specimen(
+            Kind::WorkNotDirectory,
+            |bench| {
+                let work = bench.path("work0").unwrap();
+                std::os::unix::fs::symlink("elsewhere", work.join("index")).unwrap();
+            },
+            only(Kind::WorkNotDirectory, "index"),
+            false,
+        )),
         on_directories(specimen(
             Kind::WorkForeign,
             |bench| in_work(bench, "mine"),

@@ -1,4 +1,5 @@
-//! Words in `/etc/fstab` that are for `mount(8)` itself; see there.
+//! Words in `/etc/fstab` that are for `mount(8)` itself, and what it keeps for
+//! `umount(8)`; see there.
 
 use super::{Group, accepted, elsewhere};
 
@@ -17,6 +18,9 @@ pub(super) const ELSEWHERE: Group = Group {
         accepted("group", READ),
         accepted("nofail", READ),
         accepted("_netdev", READ),
+        accepted("_rnetdev", READ),
+        elsewhere("helper", READ),
+        elsewhere("uhelper", READ),
         elsewhere("comment", READ),
         elsewhere("x-*", READ),
         elsewhere("X-*", READ),

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use super::super::draft::{State, once};
 use super::super::error::UsageError;
 use super::{Group, accepted, refused, value, word};
-use crate::mount::{MountFlag, Users};
+use crate::mount::{MountFlag, Propagation, Users};
 
 const READ_ONLY: &str = "with ro, UPPER is only read too";
 const SAFE: &str = "no effect of setuid, no device nodes: what an ordinary user gets in any case";
@@ -16,6 +16,9 @@ const SYNC: &str = "whether every write to a file waits for the disk";
 const ATIME: &str = "whether reading changes access times in UPPER, of files and directories, or \
                      of directories alone; how, its filesystem decides, and in lower layers it \
                      never does";
+const PROPAGATION: &str = "whether what is mounted and unmounted below shows in other places where \
+                           the same is mounted (mount_namespaces(7)); where nothing is given, and \
+                           for ordinary users, as the mount below has it";
 const SHOWN: &str = "how /proc/mounts shows the mount";
 const ANYWAY: &str = "accepted: so it is in any case";
 
@@ -54,6 +57,26 @@ pub(super) const MOUNT: Group = Group {
         }),
         word("nodiratime", ATIME, |d| {
             d.flag(MountFlag::NoDirAtime, State::Set)
+        }),
+        word("private", PROPAGATION, |d| {
+            d.propagation(Propagation::Private)
+        }),
+        word("rprivate", PROPAGATION, |d| {
+            d.propagation(Propagation::Private)
+        }),
+        word("shared", PROPAGATION, |d| {
+            d.propagation(Propagation::Shared)
+        }),
+        word("rshared", PROPAGATION, |d| {
+            d.propagation(Propagation::Shared)
+        }),
+        word("slave", PROPAGATION, |d| d.propagation(Propagation::Slave)),
+        word("rslave", PROPAGATION, |d| d.propagation(Propagation::Slave)),
+        word("unbindable", PROPAGATION, |d| {
+            d.propagation(Propagation::Unbindable)
+        }),
+        word("runbindable", PROPAGATION, |d| {
+            d.propagation(Propagation::Unbindable)
         }),
         word(
             "allow_other",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use overlay_core::layer::owners::{Attribute, Loose};
 use overlay_core::stack::directories::{Keeping, OwnerAttributes, Ownership};
 
-use super::{Given, Group, Switch, switch, value, word};
+use super::{Given, Group, Switch, refused, switch, value, word};
 use crate::cli::plan::UsageError;
 use crate::ids::IdMap;
 use crate::presentation::{Presentation, Xattrs};
@@ -33,6 +33,7 @@ const MAPPING_HELP: &str = "ids INSIDE in the layers show as OUTSIDE, as in a us
                             with such a map; all others show as 65534 and cannot be set";
 const SQUASH_HELP: &str = "everything shows this owner; an owner that this process may not give \
                            to a file is left as it is";
+const ONE_CONTEXT: &str = "one context is set for all files, or none: use context, or leave it out";
 const ATTRIBUTES: [(&str, OwnerAttributes); 3] = [
     ("0", OwnerAttributes::Ignored),
     ("1", OwnerAttributes::Written(Attribute::Privileged)),
@@ -113,6 +114,9 @@ pub(super) const OWNERS: Group = Group {
                 Ok(())
             },
         ),
+        refused("fscontext", ONE_CONTEXT),
+        refused("defcontext", ONE_CONTEXT),
+        refused("rootcontext", ONE_CONTEXT),
     ],
 };
 

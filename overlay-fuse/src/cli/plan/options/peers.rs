@@ -46,7 +46,7 @@ pub(super) const PEERS: Group = Group {
         refused("modules", "there are none: leave it out"),
         refused(
             "drop_privileges",
-            "the layers are opened by the server itself: leave it out, or use setuid=USER",
+            "whoever mounts serves, and may unmount: leave it out, or use setuid=USER",
         ),
         refused(
             "setuid",
