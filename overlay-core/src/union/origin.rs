@@ -43,32 +43,34 @@ impl Filesystems {
     /// it anew between mounts. Source: `ovl_lower_uuid_ok` in
     /// `fs/overlayfs/super.c`.
     pub fn of(stack: &Stack, options: &Options) -> Result<Filesystems> {
-        let mut met: HashMap<_, Option<(Option<u64>, Arc<dyn Storage>)>> = HashMap::new();
+        // The device of each identity, where that counts.
+        let mut devices: HashMap<[u8; 16], Option<u64>> = HashMap::new();
+        let mut asked = HashMap::new();
+        let mut ambiguous = Vec::new();
         for branch in stack.branches() {
             let Store::ReadOnly(storage) = &branch.storage else {
                 continue;
             };
             let root = storage.root();
-            let Some(handle) = root.handle()? else {
+            let Some(FileHandle { uuid, .. }) = root.handle()? else {
                 continue;
             };
-            if handle.uuid == NO_UUID && !forbids_other_layers(options) {
+            if uuid == NO_UUID && !forbids_other_layers(options) {
                 continue;
             }
             let dev = match storage.has_unique_uuid() {
                 true => None,
                 false => Some(root.attr()?.dev),
             };
-            let slot = met.entry(handle.uuid);
-            let known = slot.or_insert_with(|| Some((dev, Arc::clone(storage))));
-            if known.as_ref().is_some_and(|(other, _)| *other != dev) {
-                *known = None;
+            if *devices.entry(uuid).or_insert(dev) != dev {
+                ambiguous.push(uuid);
             }
+            let storage = Arc::clone(storage);
+            asked.entry(uuid).or_insert(storage);
         }
-        let asked = met.into_iter();
-        let asked = asked.filter_map(|(uuid, known)| Some((uuid, known?.1)));
+        asked.retain(|uuid, _| !ambiguous.contains(uuid));
         Ok(Filesystems {
-            asked: asked.collect(),
+            asked,
             answers: AtomicBool::new(true),
         })
     }
