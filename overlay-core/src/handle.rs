@@ -18,3 +18,16 @@ pub struct FileHandle {
     /// The object; at most 128 bytes.
     pub bytes: Vec<u8>,
 }
+
+/// What the UUID in [`FileHandle`]s of a branch says of its filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// It tells it from all that are mounted now, device numbers aside: each
+    /// subvolume of btrfs has one of its own.
+    Unique,
+    /// It tells it from others if no other device has the same.
+    OfDevice,
+    /// Filesystems of this kind have none, so one that was made anew, with
+    /// other files, looks the same (squashfs).
+    Missing,
+}

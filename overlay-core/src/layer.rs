@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::attr::{Attr, FileKind, Owner, SetAttr, StatFs};
 use crate::error::Result;
-use crate::handle::FileHandle;
+use crate::handle::{FileHandle, Identity};
 use crate::name::Name;
 
 mod acl;
@@ -304,10 +304,9 @@ pub trait Storage: Debug + Send + Sync {
         Ok(None)
     }
 
-    /// Whether the UUID in the branch's handles tells its filesystem from all
-    /// that are mounted now; else it counts only if no other device has it.
-    fn has_unique_uuid(&self) -> bool {
-        false
+    /// What the UUID in the branch's handles says.
+    fn identity(&self) -> Identity {
+        Identity::OfDevice
     }
 }
 

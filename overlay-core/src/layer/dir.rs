@@ -33,7 +33,7 @@ use rustix::fs::OFlags;
 
 use crate::attr::Attr;
 use crate::error::{Error, Result};
-use crate::handle::FileHandle;
+use crate::handle::{FileHandle, Identity};
 use crate::layer::{Node, Storage};
 use crate::sys;
 
@@ -101,9 +101,9 @@ impl Storage for DirStorage {
         self.root.attr_of_handle(handle)
     }
 
-    fn has_unique_uuid(&self) -> bool {
-        let identity = self.root.branch().filesystem;
-        identity.is_some_and(|identity| identity.is_unique)
+    fn identity(&self) -> Identity {
+        let filesystem = self.root.branch().filesystem;
+        filesystem.map_or(Identity::OfDevice, |filesystem| filesystem.identity)
     }
 }
 

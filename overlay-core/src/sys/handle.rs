@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Object;
 use super::proc::ProcPath;
 use crate::error::{Error, Result};
+use crate::handle::Identity;
 
 /// `MAX_HANDLE_SZ`
 const MAX: usize = 128;
@@ -124,18 +125,17 @@ const SQUASHFS: libc::c_long = 0x7371_7368;
 
 /// What tells a filesystem from others, as file handles need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    /// Its UUID; all zeros where it has none (squashfs).
+pub struct Filesystem {
+    /// Its UUID; all zeros where it has none.
     pub uuid: [u8; 16],
-    /// Whether that alone tells it from all that are mounted now, device
-    /// numbers aside: each subvolume of btrfs has its own.
-    pub is_unique: bool,
+    /// What that says.
+    pub identity: Identity,
 }
 
 /// The identity of the filesystem that the directory `dir` lies on, as far as
 /// the kernel tells: by `FS_IOC_GETFSUUID` (Linux 6.9), and of btrfs by its own
 /// request. `None` where it does not tell.
-pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<Identity>> {
+pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<Filesystem>> {
     // An `O_PATH` descriptor takes no ioctl.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = match rustix::fs::openat(dir, c".", flags, Mode::empty()) {
@@ -147,18 +147,18 @@ pub fn filesystem(dir: BorrowedFd<'_>) -> Result<Option<Identity>> {
         .map_err(|errno| Error::system("fstatfs", "the root of a layer", errno))?
         .f_type;
     match kind as libc::c_long {
-        BTRFS => Ok(btrfs_uuid(&fd).map(|uuid| Identity {
+        BTRFS => Ok(btrfs_uuid(&fd).map(|uuid| Filesystem {
             uuid,
-            is_unique: true,
+            identity: Identity::Unique,
         })),
         // It has none, which the request below cannot tell from an old kernel.
-        SQUASHFS => Ok(Some(Identity {
+        SQUASHFS => Ok(Some(Filesystem {
             uuid: [0; 16],
-            is_unique: false,
+            identity: Identity::Missing,
         })),
-        _ => Ok(uuid(&fd).map(|uuid| Identity {
+        _ => Ok(uuid(&fd).map(|uuid| Filesystem {
             uuid,
-            is_unique: false,
+            identity: Identity::OfDevice,
         })),
     }
 }

@@ -18,14 +18,11 @@ use super::table::ObjectId;
 use crate::attr::{Attr, FileKind};
 use crate::dialect::origin::{self, Side, Stored};
 use crate::error::{Errno, Error, IndexFault, Result};
-use crate::handle::FileHandle;
+use crate::handle::{FileHandle, Identity};
 use crate::layer::{Node, SetXattr, Storage, WritableNode};
 use crate::name::Name;
 use crate::policy::Target;
 use crate::stack::{Stack, Store};
-
-/// Of a filesystem that has none.
-const NO_UUID: [u8; 16] = [0; 16];
 
 /// The filesystems of the read-only branches, as handles name them.
 #[derive(Debug)]
@@ -55,12 +52,10 @@ impl Filesystems {
             let Some(FileHandle { uuid, .. }) = root.handle()? else {
                 continue;
             };
-            if uuid == NO_UUID && !forbids_other_layers(options) {
-                continue;
-            }
-            let dev = match storage.has_unique_uuid() {
-                true => None,
-                false => Some(root.attr()?.dev),
+            let dev = match storage.identity() {
+                Identity::Unique => None,
+                Identity::Missing if !forbids_other_layers(options) => continue,
+                Identity::Missing | Identity::OfDevice => Some(root.attr()?.dev),
             };
             if *devices.entry(uuid).or_insert(dev) != dev {
                 ambiguous.push(uuid);

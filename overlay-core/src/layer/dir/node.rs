@@ -25,7 +25,7 @@ pub(super) struct Branch {
     /// What stands for owners without an id here; `None` where all have one.
     pub(super) overflow: Option<Owner>,
     /// The identity of the filesystem, if it tells.
-    pub(super) filesystem: Option<sys::handle::Identity>,
+    pub(super) filesystem: Option<sys::handle::Filesystem>,
     /// The root, open for `open_by_handle_at(2)`, which takes no `O_PATH`
     /// descriptor; once it was needed.
     pub(super) by_handle: OnceLock<OwnedFd>,
@@ -113,7 +113,7 @@ impl Branch {
 }
 
 /// Without it objects have no handles: numbers then last as long as the mount.
-fn identity(root: BorrowedFd<'_>) -> Option<sys::handle::Identity> {
+fn identity(root: BorrowedFd<'_>) -> Option<sys::handle::Filesystem> {
     match sys::handle::filesystem(root) {
         Ok(identity) => identity,
         Err(error) => {

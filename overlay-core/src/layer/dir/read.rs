@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::handle::FileHandle;
 use crate::layer::{Access, Found, Node, OpenFile, RawEntry};
 use crate::name::Name;
-use crate::sys::handle::Identity;
+use crate::sys::handle::Filesystem;
 use crate::sys::{self, At, Object};
 
 impl Node for DirNode {
@@ -98,7 +98,7 @@ impl Node for DirNode {
     }
 
     fn handle(&self) -> Result<Option<FileHandle>> {
-        let Some(Identity { uuid, .. }) = self.branch().filesystem else {
+        let Some(Filesystem { uuid, .. }) = self.branch().filesystem else {
             return Ok(None);
         };
         let handle = self.object(sys::handle::of)?;
@@ -110,7 +110,7 @@ impl DirNode {
     /// The attributes of an object of this directory's filesystem.
     pub(super) fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
         let filesystem = self.branch().filesystem;
-        if filesystem.map(|identity| identity.uuid) != Some(handle.uuid) {
+        if filesystem.map(|filesystem| filesystem.uuid) != Some(handle.uuid) {
             return Ok(None);
         }
         let descriptors = &self.branch().descriptors;

@@ -6,7 +6,7 @@ use super::node::{Owned, below};
 use super::{Owners, Shared};
 use crate::attr::{Attr, FileKind};
 use crate::error::Result;
-use crate::handle::FileHandle;
+use crate::handle::{FileHandle, Identity};
 use crate::layer::{
     Capabilities, Discard, Found, New, Node, RenameMode, SetXattr, Storage, WritableNode,
     WritableStorage,
@@ -37,8 +37,8 @@ impl Storage for OwnedStorage {
         self.inner.attr_of_handle(handle)
     }
 
-    fn has_unique_uuid(&self) -> bool {
-        self.inner.has_unique_uuid()
+    fn identity(&self) -> Identity {
+        self.inner.identity()
     }
 }
 
