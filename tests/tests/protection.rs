@@ -171,8 +171,11 @@ impl Drop for Scene {
 
 fn set_flags(path: &Path, flags: IFlags) -> rustix::io::Result<()> {
     let object = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let others = rustix::fs::ioctl_getflags(&object)? & !(IFlags::IMMUTABLE | IFlags::APPEND);
-    rustix::fs::ioctl_setflags(&object, others | flags)
+    let protection = (IFlags::IMMUTABLE | IFlags::APPEND).bits();
+    // The others stay, also those without a name: ext4 takes a missing one for
+    // the wish to store the file in another way.
+    let others = rustix::fs::ioctl_getflags(&object)?.bits() & !protection;
+    rustix::fs::ioctl_setflags(&object, IFlags::from_bits_retain(others | flags.bits()))
 }
 
 struct There {
