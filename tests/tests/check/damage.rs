@@ -17,7 +17,7 @@ use overlay_core::{MemStorage, Stack};
 use overlay_tests::Subject;
 use overlay_tests::faulty::{Faults, Faulty, Plan, Scope};
 use overlay_tests::runner::{case_count, run, skip};
-use overlay_tests::specimen::{check, mark, new, objects, shown, worse};
+use overlay_tests::specimen::{Shown, check, mark, new, objects, shown, worse};
 use overlay_tests::subject::core::Core;
 use overlay_tests::subject::core::storages::{InMemory, stack_in};
 use overlay_tests::subject::kernel::Kernel;
@@ -273,6 +273,20 @@ fn damage_index(index: &dyn WritableNode, dice: &mut Dice) {
     }
 }
 
+/// Without the link counts. A union without the index counts the entries of
+/// the index among the links of a copy, and a repair removes some.
+fn but_links(shown: Shown) -> Shown {
+    let cut = |text: String| match text.split_once(" } ") {
+        Some((before, links)) => {
+            let rest = links.split_once(' ').map_or("", |(_, rest)| rest);
+            format!("{before} }} {rest}")
+        }
+        None => text,
+    };
+    let cut = |(path, sight): (_, Result<String, _>)| (path, sight.map(cut));
+    shown.into_iter().map(cut).collect()
+}
+
 /// What the kernel left is damaged, looked at through our union, repaired,
 /// and mounted by the kernel again, unless errors are left.
 fn on_disk(case: &Case) -> Result<(), String> {
@@ -302,9 +316,9 @@ fn on_disk(case: &Case) -> Result<(), String> {
             }
         }
         let stack = stack_in(scratch.path(), true, 1..scratch.layers());
-        let before = shown(stack.clone());
+        let before = but_links(shown(stack.clone()));
         let (done, _) = check(&stack, Repair::All, SETTINGS);
-        let changed = worse(&before, &shown(stack.clone()));
+        let changed = worse(&before, &but_links(shown(stack.clone())));
         let (rest, again) = check(&stack, Repair::All, SETTINGS);
         drop(stack);
         if again.repairable + again.repaired > 0 {
