@@ -19,6 +19,7 @@ mod marks;
 mod names;
 pub mod origin;
 pub mod overlay;
+mod reading;
 mod redirect;
 
 pub use aufs::Aufs;
@@ -26,6 +27,7 @@ pub use entry::Says;
 pub use marks::{Marks, is_metacopy_value};
 pub use names::Meaning;
 pub use overlay::Namespace;
+pub use reading::{Heed, Reading};
 pub use redirect::{REDIRECT_MAX, Redirect};
 
 /// The encoding of marks on one branch.

@@ -55,6 +55,9 @@ pub enum Error {
     /// `EBUSY`, and what is in use.
     #[error("busy: {0}")]
     Busy(&'static str),
+    /// `EBUSY`, and what is in use, by name.
+    #[error("in use: {0}")]
+    InUse(Box<str>),
     /// `EINVAL`: the work area of a writable branch holds `incompat/` and this
     /// name in it: whoever does not know what that means must keep away.
     #[error("the work directory has work/incompat/{}", .0.as_bytes().escape_ascii())]
@@ -142,7 +145,7 @@ impl Error {
             Error::Invalid(_) | Error::Incompatible(_) => Errno::INVAL,
             Error::NotPermitted(_) => Errno::PERM,
             Error::Unsupported(_) => Errno::OPNOTSUPP,
-            Error::Busy(_) => Errno::BUSY,
+            Error::Busy(_) | Error::InUse(_) => Errno::BUSY,
             Error::Stale => Errno::STALE,
             Error::Index(fault) => fault.errno(),
             Error::Damaged(_) => Errno::IO,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::attr::FileKind;
-use crate::dialect::Dialect;
-use crate::layer::{Storage, WritableStorage};
+use crate::attr::{Attr, FileKind};
+use crate::dialect::{Dialect, Heed, Reading};
+use crate::error::{Error, Result};
+use crate::handle::FileHandle;
+use crate::layer::{Node, Storage, WritableStorage};
 
 pub mod directories;
 pub mod mounts;
@@ -23,6 +25,8 @@ pub struct Branch {
     pub storage: Store,
     /// How whiteouts and opaque directories look on it.
     pub dialect: Dialect,
+    /// Whether its marks count.
+    pub heed: Heed,
     /// It shows nothing: files of branches above have their data here.
     pub data_only: bool,
 }
@@ -48,6 +52,8 @@ pub enum Store {
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
     branches: Vec<Branch>,
+    /// The name of the next branch: none is used again.
+    next: u32,
 }
 
 impl Stack {
@@ -76,6 +82,16 @@ impl Stack {
         self.push(Store::ReadOnly(storage), dialect)
     }
 
+    /// As [`Stack::lower_as`], without looking for marks: AuFS' `ro` without
+    /// `wh`.
+    pub fn plain_as(mut self, storage: Arc<dyn Storage>, dialect: Dialect) -> Stack {
+        self = self.lower_as(storage, dialect);
+        if let Some(branch) = self.branches.last_mut() {
+            branch.heed = Heed::Nothing;
+        }
+        self
+    }
+
     /// Adds a branch that shows nothing. It holds data of files on the
     /// branches above that say so by `metacopy` and an absolute `redirect`
     /// (the kernel's "data-only" lower layers). Below all others.
@@ -92,6 +108,11 @@ impl Stack {
         &self.branches
     }
 
+    /// Where the branch of this name lies; 0 is the top.
+    pub fn position(&self, id: BranchId) -> Option<usize> {
+        self.branches.iter().position(|branch| branch.id == id)
+    }
+
     /// The branch of this name.
     pub fn branch(&self, id: BranchId) -> Option<&Branch> {
         self.branches.iter().find(|branch| branch.id == id)
@@ -106,20 +127,92 @@ impl Stack {
         })
     }
 
+    /// How a branch is read.
+    pub(crate) fn reading(&self, id: BranchId) -> Reading {
+        Reading {
+            dialect: self.dialect(id),
+            heed: self.branch(id).map_or(Heed::Marks, |branch| branch.heed),
+        }
+    }
+
     /// How marks are encoded on a branch.
     pub(crate) fn dialect(&self, id: BranchId) -> Dialect {
         self.branch(id)
             .map_or_else(Dialect::default, |branch| branch.dialect)
     }
 
+    /// Adds a branch, at this place (0 is the top; at most below all others
+    /// that show something), and returns its name.
+    pub fn insert(&mut self, at: usize, storage: Store, dialect: Dialect, heed: Heed) -> BranchId {
+        let id = BranchId(self.next);
+        self.next += 1;
+        let showing = self.branches.iter().take_while(|branch| !branch.data_only);
+        let at = at.min(showing.count());
+        self.branches.insert(
+            at,
+            Branch {
+                id,
+                storage,
+                dialect,
+                heed,
+                data_only: false,
+            },
+        );
+        id
+    }
+
+    /// Takes a branch away; `ENOENT` if it is not there.
+    pub fn remove(&mut self, id: BranchId) -> Result<()> {
+        let at = self.position(id).ok_or(Error::NotFound)?;
+        self.branches.remove(at);
+        Ok(())
+    }
+
+    /// Changes the access to a branch; `ENOENT` if it is not there. What it
+    /// stores must be the same.
+    pub fn set_access(&mut self, id: BranchId, storage: Store, heed: Heed) -> Result<()> {
+        let at = self.position(id).ok_or(Error::NotFound)?;
+        // A position is below the length.
+        let branch = &mut self.branches[at];
+        branch.storage = storage;
+        branch.heed = heed;
+        Ok(())
+    }
+
     fn push(mut self, storage: Store, dialect: Dialect) -> Stack {
-        let id = BranchId(self.branches.len() as u32);
+        let id = BranchId(self.next);
+        self.next += 1;
         self.branches.push(Branch {
             id,
             storage,
             dialect,
+            heed: Heed::Marks,
             data_only: false,
         });
         self
+    }
+}
+
+impl Store {
+    /// The same, which is not written any more.
+    pub fn frozen(&self) -> Store {
+        match self {
+            Store::ReadOnly(storage) => Store::ReadOnly(Arc::clone(storage)),
+            Store::Writable(storage) => Store::ReadOnly(Arc::new(Frozen(Arc::clone(storage)))),
+        }
+    }
+}
+
+/// A branch that was written, and is read from now on.
+#[derive(Debug)]
+struct Frozen(Arc<dyn WritableStorage>);
+
+impl Storage for Frozen {
+    fn root(&self) -> Arc<dyn Node> {
+        self.0.root()
+    }
+
+    fn attr_of_handle(&self, handle: &FileHandle) -> Result<Option<Attr>> {
+        self.0.attr_of_handle(handle)
     }
 }

@@ -15,9 +15,7 @@ impl Inode {
     /// What the union shows of `attr`, the attributes of the part on top.
     pub(super) fn shown(&self, attr: Attr) -> Attr {
         let merged = match &self.body {
-            Body::Directory(directory) => {
-                directory.lowers.len() + usize::from(self.is_copied_up()) > 1
-            }
+            Body::Directory(directory) => directory.parts().len() > 1,
             Body::Other(_) => false,
         };
         Attr {
@@ -36,13 +34,14 @@ impl Inode {
 impl Union {
     /// The attributes of `inode`.
     pub fn attr(&self, inode: &Arc<Inode>) -> Result<Attr> {
-        let attr = match (inode.indexed(), inode.writable.get()) {
+        let attr = match (inode.indexed(), inode.copy()) {
             (Some(indexed), Some(copy)) => self.indexed_attr(indexed, copy)?,
             _ => inode.node().attr()?,
         };
         let mut shown = inode.shown(attr);
         if inode.number() == ROOT && shown.nlink > 1 {
-            shown.nlink = shown.nlink.saturating_sub(self.base.directories());
+            let hidden = self.targets.first().map_or(0, |top| top.base.directories());
+            shown.nlink = shown.nlink.saturating_sub(hidden);
         }
         Ok(shown)
     }
@@ -73,14 +72,15 @@ impl Union {
             Some(_) => DataNeeded::All,
             None => DataNeeded::Attributes,
         };
-        let (node, copied) = self.copied(inode, data)?;
+        let copied = self.copied(inode, data)?.1;
         let mut rest = *set;
         if (data, copied) == (DataNeeded::Nothing, Copied::Now) {
             rest.size = None;
         }
         if rest != SetAttr::default() {
             let _unchanging = inode.hold_data();
-            node.set_attr(&rest)?;
+            let _staying = self.moves.stay(inode);
+            inode.copy().ok_or(Error::Stale)?.set_attr(&rest)?;
         }
         self.attr(inode)
     }
@@ -92,7 +92,7 @@ impl Union {
 
     /// The state of the branch that takes new objects, else of the top one.
     pub fn stat_fs(&self) -> Result<StatFs> {
-        if let Some(target) = &self.target {
+        if let Some(target) = self.targets.first() {
             let stat = target.storage.root().stat_fs()?;
             let longest = target.dialect.name_max() as u32;
             return Ok(StatFs {

@@ -25,13 +25,13 @@ use parking_lot::Mutex;
 use super::Union;
 use super::inode::Inode;
 use super::lookup::Written;
+use super::target::Target;
 use crate::attr::{FileKind, SetAttr};
 use crate::dialect::aufs::{BASE, Diropq, ORPHANS, PLINKS, WhiteoutFiles};
 use crate::dialect::{Aufs, Dialect, Meaning, WhiteoutForm};
 use crate::error::{Errno, Error, Result};
 use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
 use crate::name::{Name, NameBuf};
-use crate::policy::Target;
 
 /// What AuFS keeps in the root of a writable branch.
 #[derive(Debug, Default)]
@@ -77,23 +77,23 @@ impl Drop for Hider<'_> {
     }
 }
 
-impl Union {
+impl Target {
     /// Makes what AuFS keeps in the root of a writable branch, where it is
     /// missing. Source: `au_wh_init` in `fs/aufs/whout.c`.
-    pub(super) fn prepare_base(&self, target: &Target) -> Result<()> {
-        let Dialect::Aufs(Aufs { whiteouts, .. }) = target.dialect else {
+    pub(super) fn prepare_base(&self) -> Result<()> {
+        let Dialect::Aufs(Aufs { whiteouts, .. }) = self.dialect else {
             return Ok(());
         };
-        let root = target.storage.root();
+        let root = self.storage.root();
         let before = root.attr()?;
         let whole = New {
             kind: NewKind::Directory,
             mode: 0o700,
-            ..target.whiteout()
+            ..self.whiteout()
         };
         let (base, mut changed) = match whiteouts {
             WhiteoutFiles::Linked => {
-                let (base, made) = find_or_make(&*root, BASE, &target.whiteout())?;
+                let (base, made) = find_or_make(&*root, BASE, &self.whiteout())?;
                 (Some(base), made)
             }
             WhiteoutFiles::Separate => (None, remove_if_there(&*root, BASE)?),
@@ -106,17 +106,23 @@ impl Union {
             root.set_attr(&SetAttr::times_of(&before))?;
         }
         *self.base.file.lock() = base;
-        let directories = hidden_directories(target.dialect, &*root)?;
+        let directories = hidden_directories(self.dialect, &*root)?;
         self.base.directories.store(directories, Ordering::Relaxed);
         Ok(())
     }
+}
 
+impl Union {
     /// Whether a new directory takes its place opaque.
     pub(super) fn is_made_opaque(&self, target: &Target, parent: &Inode, written: Written) -> bool {
         match target.dialect {
             // Wherever anything could lie below: what was removed must not
             // come back inside it.
-            Dialect::Overlay(_) | Dialect::Containers(_) => parent.lower().is_some(),
+            Dialect::Overlay(_) | Dialect::Containers(_) if self.chooser.is_none() => {
+                parent.lower().is_some()
+            }
+            // Else what is made in it later could not go to the branches below.
+            Dialect::Overlay(_) | Dialect::Containers(_) => written == Written::Whiteout,
             Dialect::Aufs(aufs) => match aufs.opaque {
                 Diropq::Always => true,
                 Diropq::Whiteouted => written == Written::Whiteout,
@@ -230,11 +236,13 @@ impl Union {
     ) -> Result<bool> {
         match (target.whiteouts, target.dialect) {
             (WhiteoutForm::Entry, Dialect::Aufs(aufs)) if aufs.opaque == Diropq::Always => Ok(true),
-            (WhiteoutForm::Entry, _) => {
-                let written = self.written(parent, name, held)?;
-                Ok(written == Written::Whiteout || self.lower_shows(parent, name, held)?)
+            (WhiteoutForm::Device | WhiteoutForm::MarkedFile, _) if self.chooser.is_none() => {
+                Ok(parent.lower().is_some())
             }
-            (WhiteoutForm::Device | WhiteoutForm::MarkedFile, _) => Ok(parent.lower().is_some()),
+            _ => {
+                let written = self.written(target, parent, name, held)?;
+                Ok(written == Written::Whiteout || self.lower_shows(target, parent, name, held)?)
+            }
         }
     }
 
@@ -245,14 +253,14 @@ impl Union {
         dir: &dyn WritableNode,
         name: &Name,
     ) -> Result<()> {
-        let base = self.base.file.lock().as_ref().map(Arc::clone);
+        let base = target.base.file.lock().as_ref().map(Arc::clone);
         if let Some(base) = base {
             match dir.link(name, &*base, RenameMode::NoReplace) {
                 // It has as many links as it can, or somebody removed it.
                 Err(error) if error.is(Errno::MLINK) || error.is(Errno::NOENT) => {
                     if let Err(error) = self.renew_base(target) {
                         tracing::warn!(%error, "whiteouts are files of their own from now on");
-                        *self.base.file.lock() = None;
+                        *target.base.file.lock() = None;
                     }
                 }
                 outcome => return outcome,
@@ -266,7 +274,7 @@ impl Union {
         let staged = Staged::new(&target.storage, &target.whiteout())?;
         let root = target.storage.root();
         let base = staged.publish(&*root, Name::new(BASE)?, RenameMode::Replace, None)?;
-        *self.base.file.lock() = Some(base);
+        *target.base.file.lock() = Some(base);
         Ok(())
     }
 }

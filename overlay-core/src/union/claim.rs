@@ -6,26 +6,27 @@ use super::Union;
 use super::inode::Inode;
 use super::locks::DirHeld;
 use super::lookup::Written;
+use super::target::Target;
 use super::whiteout::Whiteouts;
 use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
 use crate::layer::WritableNode;
 use crate::name::{NAME_MAX, Name};
-use crate::policy::Target;
 
 impl Union {
-    /// Whether an object of this name would be a mark on the writable branch.
+    /// Whether an object of this name would be a mark on a writable branch.
     /// Then nothing by it is shown, from whatever branch.
     pub(super) fn is_reserved(&self, name: &Name) -> bool {
-        let target = self.target.as_ref();
-        target.is_some_and(|target| target.dialect.reserves(name))
+        let mut targets = self.targets.iter();
+        targets.any(|target| target.dialect.reserves(name))
     }
 
-    /// `ENAMETOOLONG` for a name that the writable branch cannot have, or
+    /// `ENAMETOOLONG` for a name that a writable branch cannot have, or
     /// could not hide.
     pub(super) fn refuse_long(&self, name: &Name) -> Result<()> {
-        let target = self.target.as_ref();
-        let longest = target.map_or(NAME_MAX, |target| target.dialect.name_max());
+        let targets = self.targets.iter();
+        let longest = targets.map(|target| target.dialect.name_max()).min();
+        let longest = longest.unwrap_or(NAME_MAX);
         match name.as_bytes().len() > longest {
             true => Err(Error::NameTooLong),
             false => Ok(()),
@@ -55,9 +56,9 @@ impl Union {
         match target.whiteouts {
             WhiteoutForm::Device | WhiteoutForm::MarkedFile => {}
             // What hides the name stays until the object is there.
-            WhiteoutForm::Entry => return self.written(parent, name, held),
+            WhiteoutForm::Entry => return self.written(target, parent, name, held),
         }
-        match self.written(parent, name, held)? {
+        match self.written(target, parent, name, held)? {
             Written::Nothing if self.settle(target, dir, name)? == Settled::Now => {
                 Ok(Written::Whiteout)
             }

@@ -12,17 +12,18 @@
 use std::sync::Arc;
 
 use super::Union;
-use super::inode::Inode;
+use super::create::publish_mode;
+use super::inode::{Body, Inode};
 use super::locks::{CopyUpGuard, DirWrite};
+use super::lookup::Written;
 use super::origin::LowerLinks;
+use super::part::{Copy, Object, Part};
 use super::table::ObjectId;
+use super::target::Target;
 use crate::attr::{Attr, FileKind, SetAttr};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, WhiteoutForm};
 use crate::error::{Errno, Error, Result};
-use crate::layer::{
-    Access, New, NewKind, Node, RenameMode, SetXattr, Staged, WritableNode, copy_data,
-};
-use crate::policy::Target;
+use crate::layer::{Access, New, NewKind, Node, SetXattr, Staged, WritableNode, copy_data};
 use crate::sys;
 
 /// How much of a regular file a copy-up must bring along.
@@ -52,11 +53,6 @@ pub(super) enum Copied {
 const STAGED_MODE: u32 = 0o600;
 
 impl Union {
-    /// The writable branch, or `EROFS`.
-    pub(super) fn target(&self) -> Result<&Target> {
-        self.target.as_ref().ok_or(Error::ReadOnly)
-    }
-
     /// Copies `inode` up unless that has happened, and returns the copy.
     /// No directory lock may be held.
     pub(super) fn writable<'a>(
@@ -105,59 +101,129 @@ impl Union {
         inode: &'a Arc<Inode>,
         data: DataNeeded,
     ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
-        if let Some(node) = inode.writable.get()
+        if let Some(node) = inode.copy()
             && !inode.lacks_data()
         {
             return Ok((node, Copied::Before));
         }
-        let target = self.target()?;
+        self.with_room(|tries| {
+            let target = self.place_change(inode, tries)?;
+            self.copied_to(target, inode, data)
+        })
+    }
+
+    /// As [`Union::copied`], to a branch that was chosen.
+    fn copied_to<'a>(
+        &self,
+        target: &Target,
+        inode: &'a Arc<Inode>,
+        data: DataNeeded,
+    ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
         // As the kernel (`ovl_copy_up_flags`): also if it could stay below.
         self.require_data(inode)?;
-        // Parents first, from the top, without recursion: trees are deep.
-        let mut missing = Vec::new();
-        // A copy in the index needs none.
-        let mut above = inode.link().filter(|_| inode.indexed().is_none());
-        while let Some(link) = above {
-            if inode.is_copied_up() || link.parent.is_copied_up() {
-                break;
+        if inode.kind().is_dir() {
+            let copied = match inode.is_copied_up() {
+                true => Copied::Before,
+                false => Copied::Now,
+            };
+            return Ok((self.part_on(target, inode)?, copied));
+        }
+        let mut copied = Copied::Before;
+        while !inode.is_copied_up() {
+            // A copy in the index needs no parents.
+            if let Some(link) = inode.link().filter(|_| inode.indexed().is_none()) {
+                self.part_on(target, &link.parent)?;
             }
-            above = link.parent.link();
-            missing.push(link.parent);
+            if let Some(done) = self.copy_up(target, inode, data)? {
+                copied = done;
+            }
         }
-        for parent in missing.iter().rev() {
-            self.copy_up(target, parent, DataNeeded::All)?;
-        }
-        let copied = match inode.is_copied_up() {
-            true => Copied::Before,
-            false => self.copy_up(target, inode, data)?,
-        };
         let brought = self.bring_data(target, inode, data)?;
-        let node = inode.writable.get().ok_or(Error::Stale)?;
+        let node = inode.copy().ok_or(Error::Stale)?;
         match brought {
             true => Ok((node, Copied::Now)),
             false => Ok((node, copied)),
         }
     }
 
-    fn copy_up(&self, target: &Target, inode: &Arc<Inode>, data: DataNeeded) -> Result<Copied> {
+    /// Copies a non-directory up; `None` if it has moved to where its
+    /// directory is not copied up.
+    fn copy_up(
+        &self,
+        target: &Target,
+        inode: &Arc<Inode>,
+        data: DataNeeded,
+    ) -> Result<Option<Copied>> {
         let _copying = CopyUpGuard::lock(inode);
-        if inode.is_copied_up() {
-            return Ok(Copied::Before);
+        if inode.is_copied_up() || self.adopt_copy(inode)? {
+            return Ok(Some(Copied::Before));
         }
-        if self.adopt_copy(inode)? {
-            return Ok(Copied::Before);
-        }
-        let lower = inode.lower().ok_or(Error::Stale)?;
-        let attr = lower.attr()?;
+        let attr = inode.node().attr()?;
         let leaves_data = self.leaves_data(&attr, data);
         let staged = self.stage_copy(target, inode, &attr, data)?;
         if leaves_data {
             // Before the copy shows: nobody may take its hole for the data.
             inode.set_lacks_data(true);
         }
-        self.publish_copy(target, inode, staged)?;
+        if !self.publish_copy(target, inode, staged)? {
+            return Ok(None);
+        }
         inode.set_lacks_data(leaves_data);
-        Ok(Copied::Now)
+        Ok(Some(Copied::Now))
+    }
+
+    /// Copies a directory to a branch where it is not: nothing that is seen
+    /// changes. The one above it is there, or else nothing is done.
+    pub(super) fn add_part(&self, target: &Target, directory: &Arc<Inode>) -> Result<()> {
+        let _copying = CopyUpGuard::lock(directory);
+        if directory.on(target.branch).is_some() {
+            return Ok(());
+        }
+        let attr = directory.node().attr()?;
+        let staged = self.stage_copy(target, directory, &attr, DataNeeded::All)?;
+        self.publish_copy(target, directory, staged).map(drop)
+    }
+
+    /// Moves a non-directory from the branch where it was written to a higher
+    /// one: by its present name it is a copy there, and the original is hidden
+    /// by it. Nothing if it is there.
+    ///
+    /// Errors: `EXDEV` if it has several names, which would part.
+    pub(super) fn lift(&self, target: &Target, inode: &Arc<Inode>) -> Result<()> {
+        while inode.home() != target.branch {
+            let link = inode.link().ok_or(Error::NotFound)?;
+            self.part_on(target, &link.parent)?;
+            let _copying = CopyUpGuard::lock(inode);
+            if inode.home() == target.branch {
+                break;
+            }
+            // Nothing is written to the original from here on.
+            let _moving = self.moves.begin(inode);
+            let attr = inode.node().attr()?;
+            if attr.nlink > 1 {
+                return Err(Error::CrossDevice);
+            }
+            let staged = self.stage_copy(target, inode, &attr, DataNeeded::All)?;
+            self.publish_copy(target, inode, staged)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `inode` lies on the branch of `target`.
+    pub(super) fn bring_to(
+        &self,
+        target: &Target,
+        inode: &Arc<Inode>,
+        data: DataNeeded,
+    ) -> Result<()> {
+        match self.chooser {
+            None => self.writable_by_name(inode, data).map(drop),
+            Some(_) if inode.kind().is_dir() => self.part_on(target, inode).map(drop),
+            Some(_) => {
+                self.copied_to(target, inode, data)?;
+                self.lift(target, inode)
+            }
+        }
     }
 
     /// Makes a whole copy of `inode`, or one that leaves its data below, in
@@ -169,7 +235,7 @@ impl Union {
         attr: &Attr,
         data: DataNeeded,
     ) -> Result<Staged> {
-        let lower = &**inode.lower().ok_or(Error::Stale)?;
+        let lower = inode.node();
         if lower.hides_owner(attr)? {
             let why = "the owner has no id in this user namespace, and would be lost";
             return Err(Error::system("copy-up", why, Errno::OVERFLOW));
@@ -239,7 +305,7 @@ impl Union {
                 ..SetAttr::default()
             })?;
         }
-        self.copy_xattrs(target, self.dialect_below(inode), lower, &**copy)?;
+        self.copy_xattrs(target, self.dialect_of_shown(inode), lower, &**copy)?;
         copy.set_attr(&SetAttr {
             mode: (attr.kind != FileKind::Symlink).then_some(attr.mode),
             ..SetAttr::times_of(attr)
@@ -284,22 +350,22 @@ impl Union {
     }
 
     /// Makes the copy visible at the inode's name; without one (the object
-    /// was removed meanwhile) the copy stays nameless.
-    fn publish_copy(&self, target: &Target, inode: &Arc<Inode>, staged: Staged) -> Result<()> {
+    /// was removed meanwhile) the copy stays nameless. `false`, and the copy is
+    /// gone, if the object has moved to a directory that is not there on the
+    /// branch.
+    fn publish_copy(&self, target: &Target, inode: &Arc<Inode>, staged: Staged) -> Result<bool> {
         // Asked while it can still fail: once the copy is visible, the inode
         // must know it.
         let id = ObjectId::from(&staged.node().attr()?);
         if let Some(indexed) = inode.indexed() {
             let (node, durable) = self.publish_in_index(indexed, staged)?;
-            self.table.give(id, inode.number());
-            // A look-up may have found it there already.
-            inode.writable.get_or_init(|| node);
-            return durable;
+            self.set_copy(target, inode, id, node)?;
+            return durable.map(|()| true);
         }
         loop {
             let Some(link) = inode.link() else {
                 let node = staged.keep()?;
-                return self.set_copy(inode, id, node);
+                return self.set_copy(target, inode, id, node).map(|()| true);
             };
             let held = DirWrite::lock(&[&link.parent])?;
             let unmoved = inode
@@ -310,13 +376,28 @@ impl Union {
             if !unmoved {
                 continue;
             }
-            let parent = link.parent.writable.get().ok_or(Error::Stale)?;
+            let Some(parent) = link.parent.on(target.branch) else {
+                return Ok(false);
+            };
             let before = parent.attr()?;
             self.make_impure_for(target, inode, &**staged.node(), &link.parent)?;
-            let node = staged.publish(&**parent, &link.name, RenameMode::NoReplace, None)?;
+            let written = match self.chooser {
+                // What shows on a branch below is not hidden on the top one.
+                None => Written::Nothing,
+                Some(_) => self.written(target, &link.parent, &link.name, &held)?,
+            };
+            if written == Written::Whiteout {
+                // What it hides stays hidden.
+                self.make_opaque(target, &**staged.node())?;
+            }
+            let mode = publish_mode(target, written, inode.kind());
+            let node = staged.publish(&**parent, &link.name, mode, None)?;
+            if (written, target.whiteouts) == (Written::Whiteout, WhiteoutForm::Entry) {
+                self.take_the_place(target, &**parent, &link.name, &node)?;
+            }
             // A failure is told once the inode knows its copy.
             let durable = self.sync_entry(&**parent);
-            self.set_copy(inode, id, node)?;
+            self.set_copy(target, inode, id, node)?;
             self.table.forget_split(&link.parent, &link.name);
             // Making the copy is no change of the directory that anybody saw.
             // The copy is visible: only a time is wrong if this fails.
@@ -324,25 +405,47 @@ impl Union {
                 tracing::warn!(%error, "a copy-up shows in the times of its directory");
             }
             drop(held);
-            return durable;
+            return durable.map(|()| true);
         }
     }
 
-    /// From now on `inode` is its copy `node`.
-    fn set_copy(
+    /// From now on `inode` has the copy `node` on a branch.
+    pub(super) fn set_copy(
         &self,
+        target: &Target,
         inode: &Arc<Inode>,
         id: ObjectId,
         node: Arc<dyn WritableNode>,
     ) -> Result<()> {
         self.table.give(id, inode.number());
-        if inode.is_split() {
-            inode.show_number(self.table.own_number(id));
+        match &inode.body {
+            Body::Other(other) => {
+                if inode.is_split() {
+                    inode.show_number(self.table.own_number(id));
+                }
+                let branch = target.branch;
+                // A look-up may have found a copy in the index already.
+                if other.copy.get().is_none_or(|copy| copy.branch != branch) {
+                    other.copy.set(Copy { branch, node });
+                }
+            }
+            Body::Directory(directory) => {
+                let parts = directory.parts();
+                let depth = self.depth(target.branch)?;
+                let mut position = 0;
+                for part in parts.iter() {
+                    position += usize::from(self.depth(part.branch)? < depth);
+                }
+                let part = Part {
+                    branch: target.branch,
+                    node: Object::Writable(node),
+                    id,
+                    file_whiteouts: false,
+                };
+                directory.parts.set(parts.with(position, part));
+            }
         }
-        inode
-            .writable
-            .set(node)
-            .map_err(|_| Error::Damaged("an inode was copied up twice"))
+        Ok(())
     }
 }
 

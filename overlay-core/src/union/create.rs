@@ -5,18 +5,21 @@
 use std::sync::Arc;
 
 use super::acl;
-use super::copy_up::DataNeeded;
 use super::inode::Inode;
 use super::locks::DirWrite;
 use super::lookup::Written;
 use super::open::{Handle, Writes};
+use super::opened::Use;
+use super::place::Tries;
+use super::target::Target;
 use super::{Caller, DefaultAcls, Entry, Union};
-use crate::attr::{Owner, Protection, SetAttr};
-use crate::dialect::{OpaqueForm, WhiteoutForm};
+use crate::attr::{FileKind, Owner, Protection, SetAttr};
+use crate::dialect::{Dialect, OpaqueForm, Says, WhiteoutForm};
 use crate::error::{Error, Result};
-use crate::layer::{Access, New, NewKind, OpenFile, Removal, RenameMode, Staged, WritableNode};
+use crate::layer::{
+    Access, New, NewKind, Node, OpenFile, Removal, RenameMode, Staged, WritableNode,
+};
 use crate::name::Name;
-use crate::policy::Target;
 
 /// What an unprivileged process needs to open its own file for writing.
 const OWNER_RW: u32 = 0o600;
@@ -33,6 +36,9 @@ struct Asked<'a> {
     caller: &'a Caller,
     then: Then,
 }
+
+/// A new object, and its file if it was opened.
+type Made = (Entry, Option<Arc<dyn OpenFile>>);
 
 /// What happens to a new object.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +101,8 @@ impl Union {
             Some(file) => file,
             None => entry.inode.node().open(Access::Write)?,
         };
-        let handle = Handle::new(&entry.inode, file, Writes::Everything);
+        let opened = self.opens.enter(&entry.inode, Use::Writing);
+        let handle = Handle::new(opened, file, Writes::Everything);
         Ok((entry, handle))
     }
 
@@ -104,33 +111,55 @@ impl Union {
         parent: &Arc<Inode>,
         name: &Name,
         asked: &Asked<'_>,
-    ) -> Result<(Entry, Option<Arc<dyn OpenFile>>)> {
-        let own = self.target.as_ref().map(|target| target.dialect);
-        let would_hide = own.unwrap_or_default().makes_whiteout(asked.kind);
+    ) -> Result<Made> {
+        self.with_room(|tries| {
+            loop {
+                if let Some(made) = self.try_make(parent, name, asked, tries)? {
+                    return Ok(made);
+                }
+            }
+        })
+    }
+
+    /// One attempt; `None` if what hides the name changed meanwhile.
+    fn try_make(
+        &self,
+        parent: &Arc<Inode>,
+        name: &Name,
+        asked: &Asked<'_>,
+        tries: &mut Tries,
+    ) -> Result<Option<Made>> {
+        let would_hide = self.would_hide(asked.kind);
         let permitted = self.permit_entry(parent);
         // Nothing is copied up for an object that cannot be.
-        let cannot = would_hide || permitted.is_err();
+        let cannot = would_hide || permitted.is_err() || self.chooser.is_some();
         if (cannot || !parent.is_copied_up()) && self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
         }
-        let target = self.target()?;
+        self.target()?;
         if would_hide {
             return Err(Error::NotPermitted("this device would be a whiteout"));
         }
         permitted?;
         self.refuse_reserved(name)?;
-        let dir = self.writable(parent, DataNeeded::All)?;
+        let target = self.place_new(parent, name, asked.kind.file_kind(), tries)?;
+        let dir = self.part_on(target, parent)?;
         let held = DirWrite::lock(&[parent])?;
         if held.is_removed(parent) {
             return Err(Error::NotFound);
         }
+        match self.above_says(target, parent, name, &held)? {
+            Says::Nothing => {}
+            Says::Hides => return Ok(None),
+            Says::Shows | Says::ShowsAlone => return Err(Error::Exists),
+        }
         let written = self.claim(target, parent, &**dir, name, &held)?;
         if written == Written::Object
-            || written == Written::Nothing && self.lower_shows(parent, name, &held)?
+            || written == Written::Nothing && self.lower_shows(target, parent, name, &held)?
         {
             return Err(Error::Exists);
         }
-        let mut heritage = inherit(&**dir, asked, self.options.default_acls)?;
+        let mut heritage = inherit(parent.node(), asked, self.options.default_acls)?;
         let opaque = (asked.kind == NewKind::Directory
             && self.is_made_opaque(target, parent, written))
         .then(|| target.dialect.opaque_form());
@@ -171,12 +200,22 @@ impl Union {
         let entry = made.ok_or(Error::NotFound)?;
         // Just made, without a mark: none need be looked for.
         entry.inode.protected.settle(Protection::NONE);
-        Ok((entry, file))
+        self.touch(target, parent);
+        Ok(Some((entry, file)))
+    }
+
+    /// Whether an object of this kind would be a whiteout on a writable branch.
+    fn would_hide(&self, kind: NewKind<'_>) -> bool {
+        let mut targets = self.targets.iter();
+        match self.targets.is_empty() {
+            true => Dialect::default().makes_whiteout(kind),
+            false => targets.any(|target| target.dialect.makes_whiteout(kind)),
+        }
     }
 }
 
 /// What a new object gets from its directory and its maker.
-fn inherit(dir: &dyn WritableNode, asked: &Asked<'_>, acls: DefaultAcls) -> Result<Heritage> {
+fn inherit(dir: &dyn Node, asked: &Asked<'_>, acls: DefaultAcls) -> Result<Heritage> {
     let above = dir.attr()?;
     let is_dir = asked.kind == NewKind::Directory;
     let mut heritage = Heritage {
@@ -215,6 +254,16 @@ fn create_open(dir: &dyn WritableNode, name: &Name, new: &New<'_>) -> Result<Arc
         tracing::warn!(%error, "a file stays that could not be opened");
     }
     opened
+}
+
+/// How a staged object takes a name by which its branch stores `written`.
+pub(super) fn publish_mode(target: &Target, written: Written, kind: FileKind) -> RenameMode {
+    match (written, target.whiteouts) {
+        (Written::Nothing | Written::Object, _) | (_, WhiteoutForm::Entry) => RenameMode::NoReplace,
+        // A directory cannot replace a device, but trade places with it.
+        (Written::Whiteout, _) if kind.is_dir() => RenameMode::Exchange,
+        (Written::Whiteout, _) => RenameMode::Replace,
+    }
 }
 
 /// An object that is made in the work area.
@@ -261,14 +310,7 @@ impl Union {
                 ..SetAttr::default()
             })?;
         }
-        let mode = match (written, target.whiteouts, new.kind) {
-            (Written::Nothing | Written::Object, _, _) | (_, WhiteoutForm::Entry, _) => {
-                RenameMode::NoReplace
-            }
-            // A directory cannot replace a device, but trade places with it.
-            (Written::Whiteout, _, NewKind::Directory) => RenameMode::Exchange,
-            (Written::Whiteout, _, _) => RenameMode::Replace,
-        };
+        let mode = publish_mode(target, written, new.kind.file_kind());
         let node = staged.publish(dir, name, mode, None)?;
         if (written, target.whiteouts) == (Written::Whiteout, WhiteoutForm::Entry) {
             self.take_the_place(target, dir, name, &node)?;

@@ -26,13 +26,13 @@ use super::locks::{DirHeld, DirWrite};
 use super::lookup::Written;
 use super::search::View;
 use super::table::ObjectId;
+use super::target::Target;
 use crate::attr::{Attr, SetAttr};
 use crate::dialect::origin::{LinkCount, Side, Stored, index_name, parse_index_name, to_value};
 use crate::error::{Error, IndexFault, Result};
 use crate::handle::FileHandle;
 use crate::layer::{Found, Node, Removal, RenameMode, SetXattr, Staged, WritableNode};
 use crate::name::{Name, NameBuf};
-use crate::policy::Target;
 
 /// What the index says about a name.
 #[derive(Debug)]
@@ -95,10 +95,10 @@ impl Union {
     /// What says that the index is this stack's.
     fn ties(&self, target: &Target) -> Result<Ties> {
         let own = target.storage.root().handle()?.ok_or(NO_HANDLES)?;
-        let root = match self.lower_roots().first() {
+        let root = match self.root.lower() {
             None => None,
             Some(lower) => {
-                let handle = self.filesystems.handle(&*lower.node)?.ok_or(NO_HANDLES)?;
+                let handle = self.filesystems.handle(lower)?.ok_or(NO_HANDLES)?;
                 self.filesystems.must_answer(&handle)?;
                 Some(Tie {
                     mark: target.dialect.origin_mark(),
@@ -159,7 +159,7 @@ impl Union {
             return Ok(None);
         };
         let takes_marks = |target: &Target| target.dialect.takes_marks(view.attr.kind);
-        if view.attr.nlink < 2 || !self.target.as_ref().is_some_and(takes_marks) {
+        if view.attr.nlink < 2 || !self.upper().is_some_and(takes_marks) {
             return Ok(None);
         }
         let Some(handle) = self.filesystems.handle(&**lower)? else {
@@ -208,9 +208,9 @@ impl Union {
     /// Looks again for the copy of an inode without one: since the index was
     /// asked, one may have been made for an inode that died before this one.
     /// Returns whether there is a copy.
-    pub(super) fn adopt_copy(&self, inode: &Inode) -> Result<bool> {
+    pub(super) fn adopt_copy(&self, inode: &Arc<Inode>) -> Result<bool> {
         let (Some(target), Some(indexed), Some(index)) =
-            (&self.target, inode.indexed(), self.index.get())
+            (self.upper(), inode.indexed(), self.index.get())
         else {
             return Ok(inode.is_copied_up());
         };
@@ -221,9 +221,7 @@ impl Union {
             return Ok(false);
         };
         inode.set_lacks_data(target.dialect.lacks_data(&*node, &attr)?);
-        self.table.give(ObjectId::from(&attr), inode.number());
-        // Whoever set it meanwhile set the same.
-        inode.writable.get_or_init(|| node);
+        self.set_copy(target, inode, ObjectId::from(&attr), node)?;
         Ok(true)
     }
 
@@ -320,13 +318,13 @@ impl Union {
         name: &Name,
         held: &impl DirHeld,
     ) -> Result<()> {
-        let (Some(indexed), Some(copy)) = (inode.indexed(), inode.writable.get()) else {
+        let (Some(indexed), Some(copy)) = (inode.indexed(), inode.copy()) else {
             return Ok(());
         };
-        if self.written(parent, name, held)? != Written::Nothing {
+        if self.written(target, parent, name, held)? != Written::Nothing {
             return Ok(());
         }
-        let dir = parent.writable.get().ok_or(Error::Stale)?;
+        let dir = parent.on(target.branch).ok_or(Error::Stale)?;
         let before = dir.attr()?;
         self.make_impure_for(target, inode, &**copy, parent)?;
         {
@@ -346,7 +344,7 @@ impl Union {
         target: &Target,
         inode: &'a Inode,
     ) -> Result<Option<MutexGuard<'a, ()>>> {
-        match (inode.indexed(), inode.writable.get()) {
+        match (inode.indexed(), inode.copy()) {
             (Some(indexed), Some(copy)) => {
                 self.count_by(target, indexed, copy, Side::Upper).map(Some)
             }
@@ -382,7 +380,7 @@ impl Union {
     /// has it open keeps it.
     pub(super) fn settle_index(&self, target: &Target, inode: &Inode) {
         let (Some(indexed), Some(copy), Some(index)) =
-            (inode.indexed(), inode.writable.get(), self.index.get())
+            (inode.indexed(), inode.copy(), self.index.get())
         else {
             return;
         };

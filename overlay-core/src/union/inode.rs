@@ -2,12 +2,14 @@
 //! reached. Owns no descriptor: nodes of the layers find their objects again.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::origin::Impure;
+use super::part::{Copy, Latest, Part, Parts};
 use super::protection::Protected;
 use super::table::Table;
 use crate::attr::FileKind;
@@ -26,8 +28,6 @@ pub struct Inode {
     generation: u32,
     /// What may not be done to it.
     pub(super) protected: Protected,
-    /// The copy on a writable branch. Set once, read without a lock.
-    pub(super) writable: OnceLock<Arc<dyn WritableNode>>,
     /// The names by which the union reaches it. Leaf lock.
     pub(super) links: RwLock<Links>,
     /// Held while the object is copied up, also over the copying of data.
@@ -48,8 +48,11 @@ pub(super) enum Body {
 #[derive(Debug)]
 pub(super) struct Other {
     pub kind: FileKind,
+    /// What lies on a writable branch, by creation or copy-up. Changes under
+    /// the copy-up lock, and is read without.
+    pub copy: Latest<Copy>,
     /// The topmost object on a read-only branch, if it shows or its data does.
-    pub lower: Option<Arc<dyn Node>>,
+    pub lower: Option<Lower>,
     /// Where the data lies that what shows lacks, if not on `lower`.
     pub data: Option<Box<DataBelow>>,
     /// What shows (the copy, else `lower`) has attributes alone: a metacopy.
@@ -57,6 +60,21 @@ pub(super) struct Other {
     pub lacks_data: AtomicBool,
     /// Set where the object is, or will be, in the index when copied up.
     pub indexed: Option<Box<Indexed>>,
+}
+
+/// A non-directory of a read-only branch.
+#[derive(Debug, Clone)]
+pub(super) struct Lower {
+    pub branch: BranchId,
+    pub node: Arc<dyn Node>,
+}
+
+impl Deref for Lower {
+    type Target = dyn Node;
+
+    fn deref(&self) -> &dyn Node {
+        &*self.node
+    }
 }
 
 /// A lower file with several names that stays one object.
@@ -74,7 +92,7 @@ pub(super) struct Indexed {
 }
 
 /// Where the data of a metacopy lies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum DataBelow {
     Node(Arc<dyn Node>),
     /// On a data-only branch, at this path; looked for when it is needed.
@@ -84,8 +102,10 @@ pub(super) enum DataBelow {
 /// The state of a directory.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// The directories of read-only branches that merge here, top first.
-    pub lowers: Box<[LowerDir]>,
+    /// The directories that merge here. Another one, on a writable branch,
+    /// comes under the copy-up lock and changes nothing that is seen; all are
+    /// read without.
+    pub parts: Latest<Parts>,
     /// Where its copy says that they lie, if not by its name. Leaf lock;
     /// changes under the parent's lock, together with the copy's mark.
     pub redirect: Mutex<Option<Redirect>>,
@@ -101,15 +121,6 @@ pub(super) struct Directory {
 pub(super) struct DirState {
     /// It was removed: nothing can be made in it any more.
     pub removed: bool,
-}
-
-/// A directory of one read-only branch.
-#[derive(Debug, Clone)]
-pub(super) struct LowerDir {
-    pub branch: BranchId,
-    pub node: Arc<dyn Node>,
-    /// Whether it may hold whiteouts that are regular files.
-    pub file_whiteouts: bool,
 }
 
 /// One name of an object.
@@ -203,13 +214,23 @@ impl Links {
     }
 }
 
+const NO_PARTS: &str = "an inode is made from at least one part";
+
+impl Directory {
+    /// The directories that merge here.
+    pub fn parts(&self) -> &Parts {
+        self.parts
+            .get()
+            .unwrap_or_else(|| unreachable!("{NO_PARTS}"))
+    }
+}
+
 impl Inode {
     pub(super) fn new(
         number: u64,
         shown_number: u64,
         body: Body,
         protected: Protected,
-        writable: Option<Arc<dyn WritableNode>>,
         link: Option<Link>,
         table: &Arc<Table>,
     ) -> Inode {
@@ -218,7 +239,6 @@ impl Inode {
             shown_number: AtomicU64::new(shown_number),
             generation: table.trails().generation(number),
             protected,
-            writable: writable.map_or_else(OnceLock::new, OnceLock::from),
             links: RwLock::new(link.map_or_else(Links::default, Links::one)),
             copy_up: Mutex::new(()),
             body,
@@ -250,9 +270,43 @@ impl Inode {
         }
     }
 
-    /// Whether it lies on a writable branch, by creation or copy-up.
+    /// Whether what shows lies on a writable branch, by creation or copy-up;
+    /// of a directory, its topmost part.
     pub fn is_copied_up(&self) -> bool {
-        self.writable.get().is_some()
+        self.copy().is_some()
+    }
+
+    /// What shows, for writing, if it lies on a writable branch.
+    pub(super) fn copy(&self) -> Option<&Arc<dyn WritableNode>> {
+        match &self.body {
+            Body::Directory(directory) => directory.parts().first()?.node.writable(),
+            Body::Other(other) => other.copy.get().map(|copy| &copy.node),
+        }
+    }
+
+    /// Where this directory can be written on a branch, if it lies there.
+    pub(super) fn on(&self, branch: BranchId) -> Option<&Arc<dyn WritableNode>> {
+        self.directory()?.parts().on(branch)
+    }
+
+    /// The directories that merge here; none for anything else.
+    pub(super) fn parts(&self) -> &[Part] {
+        match &self.body {
+            Body::Directory(directory) => directory.parts(),
+            Body::Other(_) => &[],
+        }
+    }
+
+    /// The branch of what shows.
+    pub(super) fn home(&self) -> BranchId {
+        let home = match &self.body {
+            Body::Directory(directory) => directory.parts().first().map(|part| part.branch),
+            Body::Other(other) => {
+                let copy = other.copy.get().map(|copy| copy.branch);
+                copy.or(other.lower.as_ref().map(|lower| lower.branch))
+            }
+        };
+        home.unwrap_or_else(|| unreachable!("{NO_PARTS}"))
     }
 
     /// The number that `stat(2)` shows.
@@ -279,20 +333,24 @@ impl Inode {
     }
 
     /// The topmost part on a read-only branch.
-    pub(super) fn lower(&self) -> Option<&Arc<dyn Node>> {
+    pub(super) fn lower(&self) -> Option<&dyn Node> {
         match &self.body {
-            Body::Directory(directory) => directory.lowers.first().map(|lower| &lower.node),
-            Body::Other(other) => other.lower.as_ref(),
+            Body::Directory(directory) => directory.parts().lower().map(|part| &*part.node),
+            Body::Other(other) => other.lower.as_ref().map(|lower| &*lower.node),
         }
     }
 
-    /// The part that shows: the copy if there is one.
+    /// What shows: of a directory the topmost part.
     pub(super) fn node(&self) -> &dyn Node {
-        match (self.writable.get(), self.lower()) {
-            (Some(node), _) => &**node,
-            (None, Some(node)) => &**node,
-            (None, None) => unreachable!("an inode is made from at least one part"),
-        }
+        let node: Option<&dyn Node> = match &self.body {
+            Body::Directory(directory) => directory.parts().first().map(|part| &*part.node),
+            Body::Other(other) => match (other.copy.get(), &other.lower) {
+                (Some(copy), _) => Some(&*copy.node),
+                (None, Some(lower)) => Some(&*lower.node),
+                (None, None) => None,
+            },
+        };
+        node.unwrap_or_else(|| unreachable!("{NO_PARTS}"))
     }
 
     /// Whether what shows has attributes alone, and its data lies below.
@@ -310,9 +368,12 @@ impl Inode {
         }
     }
 
-    /// Whether the data lies on a writable branch, by creation or copy-up.
-    pub(super) fn has_copied_data(&self) -> bool {
-        self.is_copied_up() && !self.lacks_data()
+    /// The writable branch that the data lies on, by creation or copy-up.
+    pub(super) fn home_of_copied_data(&self) -> Option<BranchId> {
+        match &self.body {
+            Body::Other(other) if !self.lacks_data() => other.copy.get().map(|copy| copy.branch),
+            Body::Other(_) | Body::Directory(_) => None,
+        }
     }
 
     /// What it has to do with the index.

@@ -6,13 +6,14 @@ use super::copy_up::DataNeeded;
 use super::inode::{Inode, Link};
 use super::locks::DirWrite;
 use super::lookup::Written;
+use super::place::Tries;
 use super::redirect::Reach;
+use super::target::Target;
 use super::{Entry, Union};
-use crate::dialect::WhiteoutForm;
+use crate::dialect::{Says, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::RenameMode;
 use crate::name::Name;
-use crate::policy::Target;
 
 impl Union {
     /// Gives a non-directory another name; copies it up first.
@@ -20,34 +21,61 @@ impl Union {
     /// Errors: `EPERM` for a directory and for what is protected, `EEXIST`, `EROFS`, `ENOENT` if the
     /// object has no name any more. Source: `link(2)`.
     pub fn link(&self, inode: &Arc<Inode>, parent: &Arc<Inode>, name: &Name) -> Result<Entry> {
+        self.with_room(|tries| {
+            loop {
+                if let Some(entry) = self.try_link(inode, parent, name, tries)? {
+                    return Ok(entry);
+                }
+            }
+        })
+    }
+
+    /// One attempt; `None` if something moved meanwhile.
+    fn try_link(
+        &self,
+        inode: &Arc<Inode>,
+        parent: &Arc<Inode>,
+        name: &Name,
+        tries: &mut Tries,
+    ) -> Result<Option<Entry>> {
         // Nothing is copied up for a link that cannot be.
         if self.lookup(parent, name)?.is_some() {
             return Err(Error::Exists);
         }
-        let target = self.target()?;
+        self.target()?;
         self.refuse_reserved(name)?;
         self.permit_entry(parent)?;
         self.permit_change(inode)?;
         if inode.kind().is_dir() {
             return Err(Error::NotPermitted("a directory has one name"));
         }
-        let dir = self.writable(parent, DataNeeded::All)?;
-        let node = self.writable(inode, self.needed_to_link(target, inode)?)?;
+        let target = self.place_name(inode, (parent, name), None, tries)?;
+        let dir = self.part_on(target, parent)?;
+        match self.chooser {
+            None => drop(self.writable(inode, self.needed_to_link(target, inode)?)?),
+            Some(_) => self.bring_to(target, inode, DataNeeded::All)?,
+        }
         // A metacopy must not move while it is marked.
         let source = inode.link().filter(|_| inode.lacks_data());
         if source.is_none() {
             self.writable(inode, DataNeeded::All)?;
         }
+        let node = inode.copy().ok_or(Error::Stale)?;
         let mut locked = vec![parent];
         locked.extend(source.as_ref().map(|link| &link.parent));
         let held = DirWrite::lock(&locked)?;
         if held.is_removed(parent) {
             return Err(Error::NotFound);
         }
+        match self.above_says(target, parent, name, &held)? {
+            Says::Nothing if inode.home() == target.branch => {}
+            Says::Nothing | Says::Hides => return Ok(None),
+            Says::Shows | Says::ShowsAlone => return Err(Error::Exists),
+        }
         let written = self.claim(target, parent, &**dir, name, &held)?;
         let mode = match written {
             Written::Object => return Err(Error::Exists),
-            Written::Nothing if self.lower_shows(parent, name, &held)? => {
+            Written::Nothing if self.lower_shows(target, parent, name, &held)? => {
                 return Err(Error::Exists);
             }
             Written::Nothing => RenameMode::NoReplace,
@@ -55,8 +83,7 @@ impl Union {
         };
         if let Some(link) = &source {
             if !inode.links.read().contains(&link.parent, &link.name) {
-                drop(held);
-                return self.link(inode, parent, name);
+                return Ok(None);
             }
             let reach = Reach::AnotherParent;
             self.mark_file(target, inode, &link.parent, &link.name, reach)?;
@@ -73,11 +100,12 @@ impl Union {
         }
         drop(counting);
         self.add_link(inode, parent, name);
+        self.touch(target, parent);
         let attr = self.attr(inode)?;
-        Ok(Entry {
+        Ok(Some(Entry {
             inode: Arc::clone(inode),
             attr,
-        })
+        }))
     }
 
     /// What must be copied up of a file that gets another name.

@@ -10,17 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::inode::{Body, Directory, Inode, Link, Other};
 use super::locks::{DirHeld, DirRead};
 use super::origin::Impure;
+use super::part::{Copy, Latest, Part, Parts};
 use super::protection::Protected;
 use super::search::View;
 use super::table::ObjectId;
+use super::target::Target;
 use super::{Entry, Union, index};
 use crate::attr::Protection;
 use crate::dialect::{Says, WhiteoutForm};
 use crate::error::{Error, Result};
-use crate::layer::WritableNode;
 use crate::name::Name;
 
-/// What the writable branch itself stores at a name.
+/// What a writable branch itself stores at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written {
     Nothing,
@@ -62,15 +63,16 @@ impl Union {
         Ok(Some(Entry { inode, attr }))
     }
 
-    /// What the writable branch stores at `name` in `parent`.
+    /// What the branch of `target` stores at `name` in `parent`.
     pub(super) fn written(
         &self,
+        target: &Target,
         parent: &Arc<Inode>,
         name: &Name,
         held: &impl DirHeld,
     ) -> Result<Written> {
         debug_assert!(held.holds(parent));
-        let (Some(target), Some(node)) = (&self.target, parent.writable.get()) else {
+        let Some(node) = parent.on(target.branch) else {
             return Ok(Written::Nothing);
         };
         let Some(attr) = node.attr_of(name)? else {
@@ -84,32 +86,44 @@ impl Union {
             };
         };
         let marked = target.dialect.may_be_file_whiteout(&attr)
-            && self.may_hold_marked_files(target.dialect, &**node)?;
+            && self.may_hold_marked_files(target.branch, &**node)?;
         match target.dialect.entry_hides(&**node, name, &attr, marked)? {
             true => Ok(Written::Whiteout),
             false => Ok(Written::Object),
         }
     }
 
-    /// Whether `name` would show something if the writable branch stored
-    /// nothing there: then a removal needs a whiteout.
+    /// Whether `name` would show something if the branch of `target` and those
+    /// above stored nothing there: then a removal needs a whiteout.
     pub(super) fn lower_shows(
         &self,
+        target: &Target,
         parent: &Arc<Inode>,
         name: &Name,
         held: &impl DirHeld,
     ) -> Result<bool> {
         debug_assert!(held.holds(parent));
-        let directory = parent.directory().ok_or(Error::NotDirectory)?;
-        for lower in &directory.lowers {
-            let dialect = self.dialect_of(lower);
-            match dialect.says_of(&*lower.node, name, lower.file_whiteouts)? {
+        let own = self.depth(target.branch)?;
+        for part in parent.parts() {
+            if self.depth(part.branch)? <= own {
+                continue;
+            }
+            match self.part_says(part, name)? {
                 Says::Nothing => {}
                 Says::Hides => return Ok(false),
                 Says::Shows | Says::ShowsAlone => return Ok(true),
             }
         }
         Ok(false)
+    }
+
+    /// What one part of a directory says about a name in it.
+    pub(super) fn part_says(&self, part: &Part, name: &Name) -> Result<Says> {
+        let marked = match part.node.writable() {
+            None => part.file_whiteouts,
+            Some(node) => self.may_hold_marked_files(part.branch, &**node)?,
+        };
+        self.reading_of(part).says_of(&*part.node, name, marked)
     }
 
     /// The inode of what was found: the known one, or a new one.
@@ -125,7 +139,13 @@ impl Union {
     /// branch: so it does not change when the directory is copied up.
     fn directory_inode(&self, parent: &Arc<Inode>, name: &Name, view: View) -> Arc<Inode> {
         let id = ObjectId::from(view.lower_attr.as_ref().unwrap_or(&view.attr));
-        let mut number = self.table.number_of(id);
+        // One that has become known by another part keeps its number.
+        let mut given = view.parts.iter();
+        let given = match self.table.is_handed_over() || self.chooser.is_some() {
+            true => given.find_map(|part| self.table.given(part.id)),
+            false => None,
+        };
+        let mut number = given.unwrap_or_else(|| self.table.number_of(id));
         if let Some(known) = self.table.get(number) {
             if known.links.read().contains(parent, name) {
                 return known;
@@ -147,8 +167,10 @@ impl Union {
             parent: Arc::clone(parent),
             name: name.to_owned(),
         };
+        let top = view.parts.first().and_then(|part| part.node.writable());
+        let protected = Protected::of(view.attr.protection, top.map(|node| &**node));
         let body = Body::Directory(Box::new(Directory {
-            lowers: view.lowers.into_boxed_slice(),
+            parts: Latest::new(Parts::new(view.parts)),
             redirect: parking_lot::Mutex::new(view.redirect),
             impure: Impure::default(),
             state: parking_lot::RwLock::default(),
@@ -157,29 +179,28 @@ impl Union {
             number,
             number,
             body,
-            Protected::of(view.attr.protection, view.writable.as_deref()),
-            view.writable,
+            protected,
             Some(link),
             &self.table,
         ))
     }
 
     fn file_inode(&self, parent: &Arc<Inode>, name: &Name, mut view: View) -> Result<Arc<Inode>> {
-        let entry = match &view.writable {
+        let entry = match &view.copy {
             Some(node) => self.entry_of_written(parent, name, &**node, &view.attr)?,
             None => self.index_of_lower(&view)?,
         };
         if let Some(entry) = entry {
             return self.indexed_inode(parent, name, view, entry);
         }
-        let own = match &view.writable {
+        let own = match &view.copy {
             Some(node) => self.number_of_written(parent, name, &**node, &view.attr)?,
             None => self.table.number_of(ObjectId::from(&view.attr)),
         };
         // Each name of a lower file with several is an object of its own:
         // writing to one breaks the link, and the kernel's requests name the
         // inode, not the name that was used.
-        let mut split = view.writable.is_none() && view.attr.nlink > 1 && self.target.is_some();
+        let mut split = view.copy.is_none() && view.attr.nlink > 1 && !self.is_read_only();
         let mut shown = split.then_some(own);
         if !split && self.is_taken(own, parent, name, &view)? {
             (split, shown) = (true, None);
@@ -191,8 +212,11 @@ impl Union {
         let inode = match self.table.get(number) {
             Some(known) => known,
             None => {
+                let branch = view.branch;
+                let copy = view.copy.take().map(|node| Copy { branch, node });
                 let other = Other {
                     kind: view.attr.kind,
+                    copy: copy.map_or_else(Latest::none, Latest::new),
                     lacks_data: AtomicBool::new(view.lacks_data),
                     lower: view.lower.take(),
                     data: view.data.take().map(Box::new),
@@ -201,7 +225,7 @@ impl Union {
                 let shown = shown.unwrap_or(number);
                 let numbers = (number, shown);
                 let protection = view.attr.protection;
-                let made = self.new_file(numbers, other, protection, view.writable, (parent, name));
+                let made = self.new_file(numbers, other, protection, (parent, name));
                 self.refresh_data(&made)?;
                 made
             }
@@ -223,33 +247,32 @@ impl Union {
         entry: index::Entry,
     ) -> Result<Arc<Inode>> {
         let number = entry.number;
-        let only_below = view.writable.is_none();
+        let only_below = view.copy.is_none();
         if let Some(copy) = &entry.copy {
             self.table.give(ObjectId::from(&copy.attr), number);
         }
         let inode = match self.table.get(number) {
             Some(known) => known,
             None => {
-                let copy = entry.copy.map(|found| (found.node, found.attr));
-                let lacks_data = match (&copy, &self.target) {
-                    (Some((node, attr)), Some(target)) => {
-                        target.dialect.lacks_data(&**node, attr)?
-                    }
-                    _ => view.lacks_data,
-                };
+                let mut attr = view.attr;
+                let mut lacks_data = view.lacks_data;
+                let mut copy = Latest::none();
+                if let (Some(found), Some(upper)) = (entry.copy, self.upper()) {
+                    attr = found.attr;
+                    lacks_data = upper.dialect.lacks_data(&*found.node, &attr)?;
+                    let (branch, node) = (upper.branch, found.node);
+                    copy = Latest::new(Copy { branch, node });
+                }
                 let other = Other {
+                    copy,
                     kind: view.attr.kind,
                     lacks_data: AtomicBool::new(lacks_data),
                     lower: view.lower,
                     data: view.data.map(Box::new),
                     indexed: Some(entry.indexed),
                 };
-                let (copy, attr) = match copy {
-                    Some((node, attr)) => (Some(node), attr),
-                    None => (None, view.attr),
-                };
                 let numbers = (number, number);
-                let made = self.new_file(numbers, other, attr.protection, copy, (parent, name));
+                let made = self.new_file(numbers, other, attr.protection, (parent, name));
                 self.refresh_data(&made)?;
                 self.adopt_copy(&made)?;
                 made
@@ -267,20 +290,19 @@ impl Union {
         (number, shown): (u64, u64),
         other: Other,
         protection: Protection,
-        writable: Option<Arc<dyn WritableNode>>,
         (parent, name): (&Arc<Inode>, &Name),
     ) -> Arc<Inode> {
         let link = Link {
             parent: Arc::clone(parent),
             name: name.to_owned(),
         };
-        let protected = Protected::of(protection, writable.as_deref());
+        let copy = other.copy.get().map(|copy| &*copy.node);
+        let protected = Protected::of(protection, copy);
         let inode = Inode::new(
             number,
             shown,
             Body::Other(other),
             protected,
-            writable,
             Some(link),
             &self.table,
         );
@@ -296,7 +318,7 @@ impl Union {
         if known.links.read().contains(parent, name) {
             return Ok(false);
         }
-        let part = match (&view.writable, known.writable.get()) {
+        let part = match (&view.copy, known.copy()) {
             (Some(_), Some(node)) => node.attr()?,
             (None, None) => known.node().attr()?,
             (Some(_), None) | (None, Some(_)) => return Ok(true),
@@ -314,7 +336,8 @@ impl Union {
         // descriptor: here is a name for it again.
         if links.first().is_none()
             && inode.indexed().is_none()
-            && let (Some(node), Some(dir)) = (inode.writable.get(), parent.writable.get())
+            && let Some(node) = inode.copy()
+            && let Some(dir) = parent.on(inode.home())
             && let Err(error) = node.relocate(&**dir, name)
         {
             tracing::debug!(%error, "an object stays held by its descriptor");

@@ -13,11 +13,11 @@ use super::copy_up::DataNeeded;
 use super::inode::{Body, DataBelow, Inode, Other};
 use super::locks::CopyUpGuard;
 use super::options::Metacopy;
+use super::target::Target;
 use crate::attr::{Attr, FileKind, SetAttr};
 use crate::error::{Error, Result};
 use crate::layer::{Access, Found, Node, OpenFile, SetXattr, WritableNode, copy_data};
 use crate::name::NameBuf;
-use crate::policy::Target;
 
 /// File capabilities: dropped by the kernel whenever a file is written.
 const CAPABILITIES: &[u8] = b"security.capability";
@@ -131,7 +131,7 @@ impl Union {
             return Ok(false);
         }
         let _copying = CopyUpGuard::lock(inode);
-        let copy = inode.writable.get().ok_or(Error::Stale)?;
+        let copy = inode.copy().ok_or(Error::Stale)?;
         if !inode.lacks_data() {
             return Ok(false);
         }
@@ -158,7 +158,7 @@ impl Union {
     /// Looks again at what was found before `inode` was made: its data may
     /// have been brought meanwhile, for an inode that died before this one.
     pub(super) fn refresh_data(&self, inode: &Inode) -> Result<()> {
-        let (Some(target), Some(copy)) = (&self.target, inode.writable.get()) else {
+        let (Some(target), Some(copy)) = (self.upper(), inode.copy()) else {
             return Ok(());
         };
         if inode.lacks_data() && !target.dialect.lacks_data(&**copy, &copy.attr()?)? {

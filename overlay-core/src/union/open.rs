@@ -10,9 +10,11 @@ use parking_lot::RwLock;
 use super::Union;
 use super::copy_up::{Copied, DataNeeded};
 use super::inode::Inode;
+use super::opened::{Opened, Use};
 use crate::attr::{Attr, FileKind};
 use crate::error::{Errno, Error, Result};
 use crate::layer::{Access, OpenFile, SeekTo};
+use crate::stack::BranchId;
 
 /// How to open a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +31,7 @@ pub struct OpenOptions {
 /// An open regular file. Opened before a copy-up, it reads the copy after it.
 #[derive(Debug)]
 pub struct Handle {
-    inode: Arc<Inode>,
+    opened: Arc<Opened>,
     writes: Writes,
     source: RwLock<Source>,
 }
@@ -46,39 +48,46 @@ pub(super) enum Writes {
 #[derive(Debug)]
 struct Source {
     file: Arc<dyn OpenFile>,
-    /// Whether `file` is the copy. A copy is never copied again.
-    is_copy: bool,
+    /// The writable branch that `file` lies on, if it does.
+    copy: Option<BranchId>,
 }
 
 impl Handle {
-    pub(super) fn new(inode: &Arc<Inode>, file: Arc<dyn OpenFile>, writes: Writes) -> Handle {
+    pub(super) fn new(opened: Arc<Opened>, file: Arc<dyn OpenFile>, writes: Writes) -> Handle {
+        let inode = opened.inode();
         Handle {
-            inode: Arc::clone(inode),
             writes,
             source: RwLock::new(Source {
                 file,
-                is_copy: writes != Writes::Nothing || inode.has_copied_data(),
+                copy: inode.home_of_copied_data(),
             }),
+            opened,
         }
     }
 
     /// The inode it was opened on.
     pub fn inode(&self) -> &Arc<Inode> {
-        &self.inode
+        self.opened.inode()
     }
 
     /// The file that shows now: the copy if there is one.
     pub(super) fn file(&self) -> Result<Arc<dyn OpenFile>> {
+        let now = self.inode().home_of_copied_data();
         {
             let source = self.source.read();
-            if source.is_copy || !self.inode.has_copied_data() {
+            if source.copy == now {
                 return Ok(Arc::clone(&source.file));
             }
         }
         let mut source = self.source.write();
-        if !source.is_copy {
-            source.file = self.inode.node().open(Access::Read)?;
-            source.is_copy = true;
+        if source.copy != now {
+            let access = match self.writes {
+                Writes::Nothing => Access::Read,
+                // The original was moved, and this is where it is now.
+                Writes::TheEnd | Writes::Everything => Access::Write,
+            };
+            source.file = self.inode().node().open(access)?;
+            source.copy = now;
         }
         Ok(Arc::clone(&source.file))
     }
@@ -131,10 +140,11 @@ impl Union {
         if !options.write && !options.truncate {
             // Asked before opening: a copy made in between is noticed at the
             // first read.
-            let is_copy = inode.has_copied_data();
+            let copy = inode.home_of_copied_data();
             let file = self.open_data(inode)?;
-            let handle = Handle::new(inode, file, Writes::Nothing);
-            handle.source.write().is_copy = is_copy;
+            let opened = self.opens.enter(inode, Use::Reading);
+            let handle = Handle::new(opened, file, Writes::Nothing);
+            handle.source.write().copy = copy;
             return Ok(handle);
         }
         self.target()?;
@@ -143,8 +153,9 @@ impl Union {
             true => DataNeeded::Nothing,
             false => DataNeeded::All,
         };
-        let (node, copied) = self.copied(inode, data)?;
-        let file = node.open(Access::Write)?;
+        let copied = self.copied(inode, data)?.1;
+        let _staying = self.moves.stay(inode);
+        let file = inode.node().open(Access::Write)?;
         if options.truncate && copied == Copied::Before {
             file.set_len(0)?;
         }
@@ -152,7 +163,8 @@ impl Union {
             true => Writes::TheEnd,
             false => Writes::Everything,
         };
-        Ok(Handle::new(inode, file, writes))
+        let opened = self.opens.enter(inode, Use::Writing);
+        Ok(Handle::new(opened, file, writes))
     }
 
     /// Reads at `offset`; short only at the end.
@@ -163,12 +175,14 @@ impl Union {
     /// Writes at `offset`; `EBADF` on a handle that was opened for reading,
     /// `EPERM` before the end of an append-only file.
     pub fn write(&self, handle: &Handle, data: &[u8], offset: u64) -> Result<usize> {
+        let _staying = self.moves.stay(handle.inode());
         handle.file_for_writing(offset)?.write_at(data, offset)
     }
 
     /// `fallocate(2)` with its `mode` bits. Of an append-only file it changes
     /// nothing that is there.
     pub fn allocate(&self, handle: &Handle, mode: u32, offset: u64, len: u64) -> Result<()> {
+        let _staying = self.moves.stay(handle.inode());
         let file = match mode & !KEEP_SIZE {
             // Nothing is written, so it is nowhere before the end.
             0 => handle.file_for_writing(u64::MAX)?,
@@ -191,24 +205,26 @@ impl Union {
         to_offset: u64,
         len: u64,
     ) -> Result<u64> {
+        let _staying = self.moves.stay(to.inode());
         let target = to.file_for_writing(to_offset)?;
         target.copy_range(to_offset, &*from.file()?, from_offset, len)
     }
 
     /// The attributes of an open file, through its descriptor.
     pub fn attr_of_handle(&self, handle: &Handle) -> Result<Attr> {
-        if handle.inode.lacks_data() || handle.inode.indexed().is_some() {
+        if handle.inode().lacks_data() || handle.inode().indexed().is_some() {
             // The descriptor is of the data, or does not know of all links.
-            return self.attr(&handle.inode);
+            return self.attr(handle.inode());
         }
         let attr = handle.file()?.attr()?;
-        Ok(handle.inode.shown(attr))
+        Ok(handle.inode().shown(attr))
     }
 
     /// Sets the size through an open file: allowed whatever the file's mode
     /// is by now; `EBADF` on a handle that was opened for reading, `EPERM` for
     /// an append-only file.
     pub fn set_len(&self, handle: &Handle, len: u64) -> Result<()> {
+        let _staying = self.moves.stay(handle.inode());
         handle.file_for_changing()?.set_len(len)
     }
 }

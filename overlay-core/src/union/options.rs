@@ -2,6 +2,7 @@
 
 use crate::dialect::{Namespace, WhiteoutForm};
 use crate::error::{Error, Result};
+use crate::policy::{CopyUpPolicy, CreatePolicy};
 use crate::stack::{Branch, Stack};
 
 pub use super::sync::Durability;
@@ -26,6 +27,12 @@ pub struct Options {
     pub recover: Recover,
     /// Default ACLs of directories.
     pub default_acls: DefaultAcls,
+    /// Which branch takes new objects, where several can be written.
+    pub create: CreatePolicy,
+    /// Which branch takes copies, where several can be written.
+    pub copy_up: CopyUpPolicy,
+    /// What random policies begin with.
+    pub seed: u64,
 }
 
 /// What the default ACL of a directory is to a new object in it.
@@ -62,6 +69,25 @@ impl Options {
                 ..Options::default()
             },
         }
+    }
+
+    /// For a stack in which other branches than the top one can be written:
+    /// what lies elsewhere below cannot be told from what may be written there.
+    pub(super) fn without_redirects(self) -> Result<Options> {
+        let why = if self.redirect_dir == RedirectDir::On {
+            "redirects are for stacks with one writable branch, on top (redirect_dir=on)"
+        } else if self.metacopy == Metacopy::On {
+            "copies without data are for stacks with one writable branch, on top (metacopy=on)"
+        } else if self.index == Index::On {
+            "an index is for stacks with one writable branch, on top (index=on)"
+        } else {
+            return Ok(Options {
+                redirect_dir: RedirectDir::NoFollow,
+                metacopy: Metacopy::NoFollow,
+                ..self
+            });
+        };
+        Err(Error::Unsupported(why))
     }
 
     /// `EOPNOTSUPP` for what needs marks that the writable branch does not

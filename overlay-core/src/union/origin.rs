@@ -15,13 +15,13 @@ use super::index::Entry;
 use super::inode::{Directory, Inode};
 use super::options::{Index, Metacopy, Options, RedirectDir, Xino};
 use super::table::ObjectId;
+use super::target::Target;
 use crate::attr::{Attr, FileKind};
 use crate::dialect::origin::{self, Side, Stored};
 use crate::error::{Errno, Error, IndexFault, Result};
 use crate::handle::{FileHandle, Identity};
 use crate::layer::{Node, SetXattr, Storage, WritableNode};
 use crate::name::Name;
-use crate::policy::Target;
 use crate::stack::{Stack, Store};
 
 /// The filesystems of the read-only branches, as handles name them.
@@ -176,6 +176,9 @@ impl Union {
         attr: &Attr,
         links: LowerLinks,
     ) -> Result<Option<Vec<u8>>> {
+        if self.upper().is_none() {
+            return Ok(None);
+        }
         // One name of several is written: it is another object from now on.
         if !attr.kind.is_dir() && attr.nlink > 1 && links == LowerLinks::Break {
             return Ok(None);
@@ -203,7 +206,8 @@ impl Union {
         copy: &dyn WritableNode,
         to: &Inode,
     ) -> Result<()> {
-        let (Some(directory), Some(node)) = (to.directory(), to.writable.get()) else {
+        let (Some(_), Some(directory), Some(node)) = (self.upper(), to.directory(), to.copy())
+        else {
             return Ok(());
         };
         if !target.dialect.takes_marks(FileKind::Directory)
@@ -276,7 +280,7 @@ impl Union {
 
     /// Whether listing `parent` means to ask each written entry for its origin.
     pub(super) fn may_hold_origins(&self, parent: &Inode) -> Result<bool> {
-        match (&self.target, parent.directory(), parent.writable.get()) {
+        match (self.upper(), parent.directory(), parent.copy()) {
             (Some(target), Some(directory), Some(node)) if self.has_lowers() => {
                 self.is_impure(directory, target, &**node)
             }
@@ -292,7 +296,7 @@ impl Union {
         node: &dyn Node,
         attr: &Attr,
     ) -> Result<Option<(FileHandle, Attr)>> {
-        let Some(target) = &self.target else {
+        let Some(target) = self.upper() else {
             return Ok(None);
         };
         if !self.may_hold_origins(parent)? {
@@ -319,8 +323,8 @@ impl Union {
         name: &Name,
         handle: &FileHandle,
     ) -> Result<Option<Attr>> {
-        let lowers = parent.directory().map(|directory| &directory.lowers);
-        for lower in lowers.into_iter().flatten() {
+        let parts = parent.parts().iter();
+        for lower in parts.filter(|part| part.node.writable().is_none()) {
             if let Some(found) = lower.node.lookup(name)? {
                 let same = self.filesystems.handle(&*found.node)?.as_ref() == Some(handle);
                 return Ok(same.then_some(found.attr));

@@ -50,6 +50,11 @@ impl Protected {
         Protected(AtomicU8::new(to_bits(protection) | unread))
     }
 
+    /// The same, for another inode of the object.
+    pub fn again(&self) -> Protected {
+        Protected(AtomicU8::new(self.0.load(Ordering::Relaxed)))
+    }
+
     /// There is nothing more to be read.
     pub fn settle(&self, protection: Protection) {
         self.0.store(to_bits(protection), Ordering::Relaxed);
@@ -77,12 +82,10 @@ fn to_bits(protection: Protection) -> u8 {
 impl Union {
     /// What may not be done to `inode`. Reads at most once for an inode.
     pub(super) fn protection(&self, inode: &Inode) -> Result<Protection> {
-        inode
-            .protected
-            .get(|| match (&self.target, inode.writable.get()) {
-                (Some(target), Some(node)) => target.dialect.protection(&**node),
-                _ => Ok(Protection::NONE),
-            })
+        inode.protected.get(|| match (self.upper(), inode.copy()) {
+            (Some(target), Some(node)) => target.dialect.protection(&**node),
+            _ => Ok(Protection::NONE),
+        })
     }
 
     fn permit(&self, inode: &Inode, change: Change) -> Result<()> {

@@ -13,11 +13,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Union;
-use super::inode::{Directory, Inode, LowerDir};
+use super::inode::Inode;
 use super::locks::{DirHeld, DirRead};
+use super::opened::{Opened, Use};
+use super::part::Part;
 use super::table::{ObjectId, ROOT};
 use crate::attr::FileKind;
-use crate::dialect::{Dialect, Meaning};
+use crate::dialect::{Heed, Meaning, Reading};
 use crate::error::{Error, Result};
 use crate::layer::Node;
 use crate::name::{Name, NameBuf};
@@ -25,7 +27,7 @@ use crate::name::{Name, NameBuf};
 /// An open directory: a snapshot of its names, taken at position 0.
 #[derive(Debug)]
 pub struct DirHandle {
-    inode: Arc<Inode>,
+    opened: Arc<Opened>,
     /// Leaf lock; held only to take or replace the reference.
     snapshot: Mutex<Option<Arc<[Listed]>>>,
 }
@@ -33,7 +35,7 @@ pub struct DirHandle {
 impl DirHandle {
     /// The directory it was opened on.
     pub fn inode(&self) -> &Arc<Inode> {
-        &self.inode
+        self.opened.inode()
     }
 }
 
@@ -73,16 +75,16 @@ struct Met {
     id: ObjectId,
     /// `true` for a whiteout: it only hides.
     hides: bool,
-    /// A directory of the writable branch over a directory of a read-only
-    /// one: if they merge, the number is that of the lower.
-    over: Option<ObjectId>,
+    /// A directory over a directory, the upper of which says nothing about the
+    /// number if they merge.
+    over_directory: bool,
     written: bool,
 }
 
 /// A part of a directory, with what is needed to read its marks.
-struct Part<'a> {
+struct Listing<'a> {
     node: &'a dyn Node,
-    dialect: Dialect,
+    reading: Reading,
     file_whiteouts: bool,
     written: bool,
 }
@@ -92,7 +94,7 @@ impl Union {
     pub fn open_dir(&self, inode: &Arc<Inode>) -> Result<DirHandle> {
         inode.directory().ok_or(Error::NotDirectory)?;
         Ok(DirHandle {
-            inode: Arc::clone(inode),
+            opened: self.opens.enter(inode, Use::Listing),
             snapshot: Mutex::new(None),
         })
     }
@@ -110,7 +112,7 @@ impl Union {
         let snapshot = match known {
             Some(snapshot) if from > 0 => snapshot,
             Some(_) | None => {
-                let fresh = self.list(&dir.inode)?;
+                let fresh = self.list(dir.inode())?;
                 *dir.snapshot.lock() = Some(Arc::clone(&fresh));
                 fresh
             }
@@ -163,8 +165,8 @@ impl Union {
 
     /// The number that `stat(2)` will show for an entry.
     fn number_to_list(&self, inode: &Arc<Inode>, met: &Met, held: &impl DirHeld) -> Result<u64> {
-        let pointed = met.kind.is_dir() && met.written;
-        if pointed && (met.over.is_some() || self.is_redirected(inode, met)?) {
+        let is_dir = met.kind.is_dir();
+        if is_dir && (met.over_directory || met.written && self.is_redirected(inode, met)?) {
             // What it merges with is the lookup's to say.
             let entry = self.resolve(inode, &met.name, held)?;
             return entry.map(|entry| entry.attr.ino).ok_or(Error::NotFound);
@@ -173,7 +175,7 @@ impl Union {
             && !met.kind.is_dir()
             && self.table.given(met.id).is_none()
             && self.may_hold_origins(inode)?
-            && let Some(node) = inode.writable.get()
+            && let Some(node) = inode.copy()
             && let Some(found) = node.lookup(&met.name)?
         {
             return self.number_of_written(inode, &met.name, &*found.node, &found.attr);
@@ -184,14 +186,14 @@ impl Union {
     /// Whether a directory of the writable branch was renamed, and shows the
     /// number of something that lies elsewhere below.
     fn is_redirected(&self, inode: &Inode, met: &Met) -> Result<bool> {
-        let (Some(target), Some(node)) = (&self.target, inode.writable.get()) else {
+        let (Some(upper), Some(node)) = (self.upper(), inode.copy()) else {
             return Ok(false);
         };
         if !self.has_lowers() || self.table.is_given(met.id) {
             return Ok(false);
         }
         match node.lookup(&met.name)? {
-            Some(found) => Ok(target.dialect.redirect(&*found.node)?.is_some()),
+            Some(found) => Ok(upper.dialect.redirect(&*found.node)?.is_some()),
             None => Ok(false),
         }
     }
@@ -211,8 +213,10 @@ impl Union {
     /// of the branches, with what its topmost part says.
     fn meet(&self, inode: &Arc<Inode>, held: &impl DirHeld) -> Result<Vec<Met>> {
         debug_assert!(held.holds(inode));
-        let directory = inode.directory().ok_or(Error::NotDirectory)?;
-        let parts = self.parts(inode, directory)?;
+        inode.directory().ok_or(Error::NotDirectory)?;
+        // Whether a directory may show the number of any of its parts.
+        let by_any = self.chooser.is_some() || self.table.is_handed_over();
+        let parts = self.listings(inode)?;
         let mut met: Vec<Met> = Vec::new();
         let mut seen: HashMap<NameBuf, usize> = HashMap::new();
         let several = parts.len() > 1;
@@ -233,9 +237,7 @@ impl Union {
                     Slot::Occupied(slot) => {
                         // An index from `seen` is below the length of `met`.
                         let above = &mut met[*slot.get()];
-                        if above.written && above.over.is_none() && new.kind.is_dir() {
-                            above.over = Some(new.id);
-                        }
+                        above.over_directory |= (above.written || by_any) && new.kind.is_dir();
                     }
                 }
             }
@@ -243,37 +245,33 @@ impl Union {
         Ok(met)
     }
 
-    fn parts<'a>(&self, inode: &'a Inode, directory: &'a Directory) -> Result<Vec<Part<'a>>> {
-        let mut parts = Vec::with_capacity(directory.lowers.len() + 1);
-        if let (Some(target), Some(node)) = (&self.target, inode.writable.get()) {
-            let marked = self.may_hold_marked_files(target.dialect, &**node)?;
-            parts.push(Part {
-                node: &**node,
-                dialect: target.dialect,
-                file_whiteouts: marked,
-                written: true,
-            });
-        }
-        for lower in &directory.lowers {
-            parts.push(Part {
-                node: &*lower.node,
-                dialect: self.dialect_of(lower),
-                file_whiteouts: lower.file_whiteouts,
-                written: false,
-            });
-        }
-        Ok(parts)
+    fn listings<'a>(&self, inode: &'a Inode) -> Result<Vec<Listing<'a>>> {
+        let parts = inode.parts().iter();
+        let listing = |part: &'a Part| {
+            let reading = self.reading_of(part);
+            let written = part.node.writable().is_some();
+            Ok(Listing {
+                node: &*part.node,
+                reading,
+                file_whiteouts: match written {
+                    true => self.may_hold_marked_files(part.branch, &*part.node)?,
+                    false => part.file_whiteouts,
+                },
+                written,
+            })
+        };
+        parts.map(listing).collect()
     }
 
-    /// The dialect of the branch that a part of a directory lies on.
-    pub(super) fn dialect_of(&self, part: &LowerDir) -> Dialect {
-        self.stack.dialect(part.branch)
+    /// How the branch of a part of a directory is read.
+    pub(super) fn reading_of(&self, part: &Part) -> Reading {
+        self.stack.reading(part.branch)
     }
 }
 
 /// The entries of one part. Only what may be a whiteout, or whose kind the
 /// filesystem does not tell, costs a `stat(2)`.
-fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
+fn read_part(part: &Listing<'_>) -> Result<Vec<Met>> {
     let dev = part.node.attr()?.dev;
     let mut raw: Vec<(NameBuf, Option<FileKind>, u64)> = Vec::new();
     part.node.entries(&mut |entry| {
@@ -284,7 +282,7 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
     let mut hidden = Vec::new();
     for (name, kind, ino) in raw {
         let id = ObjectId::new(dev, ino);
-        match part.dialect.meaning(&name) {
+        match part.reading.meaning(&name) {
             Meaning::Entry => {}
             Meaning::Hides(name) => {
                 hidden.push((name.to_owned(), id));
@@ -297,7 +295,11 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
             Some(_) | None => match part.node.attr_of(&name)? {
                 Some(attr) => {
                     let marked = part.file_whiteouts;
-                    let hides = part.dialect.entry_hides(part.node, &name, &attr, marked)?;
+                    let dialect = part.reading.dialect;
+                    let hides = dialect.entry_hides(part.node, &name, &attr, marked)?;
+                    if hides && part.reading.heed == Heed::Nothing {
+                        continue;
+                    }
                     (attr.kind, hides)
                 }
                 // Gone since it was listed: only a writer beside us does that.
@@ -309,7 +311,7 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
             kind,
             id,
             hides,
-            over: None,
+            over_directory: false,
             written: part.written,
         });
     }
@@ -319,14 +321,14 @@ fn read_part(part: &Part<'_>) -> Result<Vec<Met>> {
         kind: FileKind::Regular,
         id,
         hides: true,
-        over: None,
+        over_directory: false,
         written: part.written,
     });
     met.extend(hiders);
     Ok(met)
 }
 
-fn needs_attr(part: &Part<'_>, kind: FileKind) -> bool {
+fn needs_attr(part: &Listing<'_>, kind: FileKind) -> bool {
     match kind {
         FileKind::CharDevice => true,
         FileKind::Regular => part.file_whiteouts,

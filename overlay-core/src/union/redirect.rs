@@ -14,12 +14,12 @@ use super::copy_up::DataNeeded;
 use super::inode::{Directory, Inode};
 use super::locks::DirWrite;
 use super::options::RedirectDir;
+use super::target::Target;
 use crate::attr::FileKind;
 use crate::dialect::Redirect;
 use crate::error::{Error, Result};
 use crate::layer::SetXattr;
 use crate::name::{Name, NameBuf};
-use crate::policy::Target;
 
 /// Whether an object stays in its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +39,11 @@ impl Reach {
 }
 
 impl Union {
-    /// `EXDEV` for a directory with lower content where none is to be made.
+    /// `EXDEV` for a directory that has, or once it is copied up would have,
+    /// several parts, where no redirect is to be made.
     pub(super) fn refuse_merged(&self, inode: &Inode) -> Result<()> {
-        let merged = inode.kind().is_dir() && inode.lower().is_some();
+        let alone = inode.is_copied_up() && inode.parts().len() == 1;
+        let merged = inode.kind().is_dir() && !alone;
         match self.options.redirect_dir {
             RedirectDir::Follow | RedirectDir::NoFollow if merged => Err(Error::CrossDevice),
             RedirectDir::On | RedirectDir::Follow | RedirectDir::NoFollow => Ok(()),
@@ -89,11 +91,11 @@ impl Union {
         held: &DirWrite<'_>,
     ) -> Result<()> {
         let reach = Reach::of(from, to.0);
-        let node = moving.writable.get().ok_or(Error::Stale)?;
+        let node = moving.copy().ok_or(Error::Stale)?;
         let Some(directory) = moving.directory() else {
             return self.mark_file(target, moving, from, name, reach);
         };
-        if directory.lowers.is_empty() {
+        if directory.parts().lower().is_none() {
             if !self.must_hide(target, to, held)? {
                 return Ok(());
             }
@@ -124,7 +126,7 @@ impl Union {
         let Some((_, value)) = next_of_file(target, moving, from, name, reach)? else {
             return Ok(());
         };
-        let node = moving.writable.get().ok_or(Error::Stale)?;
+        let node = moving.copy().ok_or(Error::Stale)?;
         node.set_xattr(target.dialect.redirect_mark(), &value, SetXattr::Any)
     }
 }
@@ -140,7 +142,7 @@ fn next_of_directory(
     name: &Name,
     reach: Reach,
 ) -> Result<Option<Next>> {
-    if directory.lowers.is_empty() {
+    if directory.parts().lower().is_none() {
         return Ok(None);
     }
     let now = directory.redirect.lock().clone();
@@ -155,7 +157,7 @@ fn next_of_file(
     name: &Name,
     reach: Reach,
 ) -> Result<Option<Next>> {
-    let (now, several) = match moving.writable.get() {
+    let (now, several) = match moving.copy() {
         None => (None, false),
         Some(copy) => (target.dialect.redirect(&**copy)?, copy.attr()?.nlink > 1),
     };

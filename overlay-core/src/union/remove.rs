@@ -12,49 +12,65 @@ use super::copy_up::DataNeeded;
 use super::inode::{Inode, Links};
 use super::locks::DirWrite;
 use super::lookup::Written;
+use super::place::Tries;
+use super::target::Target;
 use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
 use crate::layer::{Removal, RenameMode, WritableNode};
 use crate::name::{Name, NameBuf};
-use crate::policy::Target;
 
 impl Union {
     /// Removes a non-directory; who has it open keeps it. See `unlink(2)`.
     ///
     /// Errors: `ENOENT`, `EISDIR`, `EROFS`, `EPERM` for what is protected.
     pub fn unlink(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
-        let target = self.target()?;
+        self.target()?;
         let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
         self.permit_removal(parent, &found.inode)?;
         if found.inode.kind().is_dir() {
             return Err(Error::IsDirectory);
         }
         let mut inode = found.inode;
-        loop {
-            let dir = self.writable(parent, DataNeeded::All)?;
-            if inode.indexed().is_some() {
-                // Before a lower name goes, its object counts its names.
-                self.writable_by_name(&inode, DataNeeded::Attributes)?;
+        self.with_room(|tries| {
+            loop {
+                let target = self.place_change(&inode, tries)?;
+                let dir = self.part_on(target, parent)?;
+                if inode.indexed().is_some() {
+                    // Before a lower name goes, its object counts its names.
+                    self.writable_by_name(&inode, DataNeeded::Attributes)?;
+                }
+                let held = DirWrite::lock(&[parent])?;
+                if held.is_removed(parent) {
+                    return Err(Error::NotFound);
+                }
+                let now = self
+                    .resolve(parent, name, &held)?
+                    .ok_or(Error::NotFound)?
+                    .inode;
+                self.permit_removal(parent, &now)?;
+                if now.kind().is_dir() {
+                    return Err(Error::IsDirectory);
+                }
+                if now.indexed().is_some() && !now.is_copied_up()
+                    || !self.is_placed(target, &now)?
+                {
+                    // It became another one: look again.
+                    inode = now;
+                    continue;
+                }
+                return self.take_name(target, parent, &**dir, name, &now, &held);
             }
-            let held = DirWrite::lock(&[parent])?;
-            if held.is_removed(parent) {
-                return Err(Error::NotFound);
-            }
-            let now = self
-                .resolve(parent, name, &held)?
-                .ok_or(Error::NotFound)?
-                .inode;
-            self.permit_removal(parent, &now)?;
-            if now.kind().is_dir() {
-                return Err(Error::IsDirectory);
-            }
-            if now.indexed().is_some() && !now.is_copied_up() {
-                // It became another one: look again.
-                inode = now;
-                continue;
-            }
-            return self.take_name(target, parent, &**dir, name, &now, &held);
-        }
+        })
+    }
+
+    /// Whether the branch of `target` is where `inode` can be hidden, or taken
+    /// away: its own if that can be written, or one above.
+    fn is_placed(&self, target: &Target, inode: &Inode) -> Result<bool> {
+        let home = inode.home();
+        Ok(match inode.is_copied_up() {
+            true => home == target.branch,
+            false => self.depth(target.branch)? < self.depth(home)?,
+        })
     }
 
     /// Takes the name of a non-directory away.
@@ -68,9 +84,9 @@ impl Union {
         held: &DirWrite<'_>,
     ) -> Result<()> {
         self.link_up(target, inode, parent, name, held)?;
-        let copy = inode.writable.get().map(|node| &**node);
+        let copy = inode.copy().map(|node| &**node);
         let counting = self.count_with_copy(target, inode)?;
-        match (self.lower_shows(parent, name, held)?, copy) {
+        match (self.lower_shows(target, parent, name, held)?, copy) {
             (false, _) => {
                 let mut links = inode.links.write();
                 dir.remove(name, Removal::NonDirectory, copy)?;
@@ -96,6 +112,7 @@ impl Union {
         }
         drop(counting);
         self.settle_index(target, inode);
+        self.touch(target, parent);
         Ok(())
     }
 
@@ -104,36 +121,49 @@ impl Union {
     /// Errors: `ENOENT`, `ENOTDIR`, `ENOTEMPTY`, `EROFS`, `EPERM` for what is
     /// protected.
     pub fn rmdir(&self, parent: &Arc<Inode>, name: &Name) -> Result<()> {
-        let target = self.target()?;
-        loop {
-            let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
-            let inode = found.inode;
-            self.permit_removal(parent, &inode)?;
-            if !inode.kind().is_dir() {
-                return Err(Error::NotDirectory);
+        self.target()?;
+        self.with_room(|tries| {
+            loop {
+                if self.try_rmdir(parent, name, tries)? {
+                    return Ok(());
+                }
             }
-            if !self.looks_empty(&inode)? {
-                return Err(Error::NotEmpty);
-            }
-            let dir = self.writable(parent, DataNeeded::All)?;
-            let mut held = DirWrite::lock(&[parent, &inode])?;
-            if held.is_removed(parent) {
-                return Err(Error::NotFound);
-            }
-            match self.resolve(parent, name, &held)? {
-                Some(now) if Arc::ptr_eq(&now.inode, &inode) => {}
-                // It became something else: look again.
-                Some(_) => continue,
-                None => return Err(Error::NotFound),
-            }
-            if !self.shows_nothing(&inode, &held)? {
-                return Err(Error::NotEmpty);
-            }
-            self.take_directory(target, parent, &**dir, name, &inode, &held)?;
-            held.set_removed(&inode);
-            self.drop_link(&inode, &mut inode.links.write(), parent, name);
-            return Ok(());
+        })
+    }
+
+    /// One attempt; `false` if the name became something else.
+    fn try_rmdir(&self, parent: &Arc<Inode>, name: &Name, tries: &mut Tries) -> Result<bool> {
+        let found = self.lookup(parent, name)?.ok_or(Error::NotFound)?;
+        let inode = found.inode;
+        self.permit_removal(parent, &inode)?;
+        if !inode.kind().is_dir() {
+            return Err(Error::NotDirectory);
         }
+        if !self.looks_empty(&inode)? {
+            return Err(Error::NotEmpty);
+        }
+        let target = self.place_change(&inode, tries)?;
+        let dir = self.part_on(target, parent)?;
+        let mut held = DirWrite::lock(&[parent, &inode])?;
+        if held.is_removed(parent) {
+            return Err(Error::NotFound);
+        }
+        match self.resolve(parent, name, &held)? {
+            Some(now) if Arc::ptr_eq(&now.inode, &inode) => {}
+            Some(_) => return Ok(false),
+            None => return Err(Error::NotFound),
+        }
+        if !self.is_placed(target, &inode)? {
+            return Ok(false);
+        }
+        if !self.shows_nothing(&inode, &held)? {
+            return Err(Error::NotEmpty);
+        }
+        self.take_directory(target, parent, &**dir, name, &inode, &held)?;
+        held.set_removed(&inode);
+        self.drop_link(&inode, &mut inode.links.write(), parent, name);
+        self.touch(target, parent);
+        Ok(true)
     }
 
     fn take_directory(
@@ -145,8 +175,8 @@ impl Union {
         inode: &Arc<Inode>,
         held: &DirWrite<'_>,
     ) -> Result<()> {
-        let hides = self.lower_shows(parent, name, held)?;
-        match inode.writable.get() {
+        let hides = self.lower_shows(target, parent, name, held)?;
+        match inode.on(target.branch) {
             None => {
                 self.make_whiteout(target, dir, name)?;
             }
@@ -171,7 +201,7 @@ impl Union {
                 swapped.settle(dir, name, gone)?;
             }
             Some(copy) => {
-                self.clear_whiteouts(inode, held)?;
+                self.clear_whiteouts(target, inode, held)?;
                 dir.remove(name, Removal::Directory, Some(&**copy))?;
             }
         }
@@ -182,17 +212,22 @@ impl Union {
     /// with it: until then whiteouts hide something, or there may be more than
     /// whiteouts.
     fn must_go_whole(&self, target: &Target, inode: &Inode) -> bool {
-        inode.lower().is_some() || target.dialect.has_private_entries()
+        inode.parts().len() > 1 || target.dialect.has_private_entries()
     }
 
     /// Removes the whiteouts that the writable part of a directory stores.
     /// Only for a directory that shows nothing and has nothing below it.
-    fn clear_whiteouts(&self, inode: &Arc<Inode>, held: &DirWrite<'_>) -> Result<()> {
-        let Some(copy) = inode.writable.get() else {
+    fn clear_whiteouts(
+        &self,
+        target: &Target,
+        inode: &Arc<Inode>,
+        held: &DirWrite<'_>,
+    ) -> Result<()> {
+        let Some(copy) = inode.on(target.branch) else {
             return Ok(());
         };
         for name in stored_names(&**copy)? {
-            if self.written(inode, &name, held)? == Written::Whiteout {
+            if self.written(target, inode, &name, held)? == Written::Whiteout {
                 copy.remove(&name, Removal::NonDirectory, None)?;
             }
         }
@@ -231,7 +266,8 @@ impl Union {
         // A copy in the index goes by its name there: `settle_index`.
         if let Some(next) = links.first()
             && inode.indexed().is_none()
-            && let (Some(node), Some(dir)) = (inode.writable.get(), next.parent.writable.get())
+            && let Some(node) = inode.copy()
+            && let Some(dir) = next.parent.on(inode.home())
             && let Err(error) = node.relocate(&**dir, &next.name)
         {
             tracing::debug!(%error, "an object stays held by its descriptor");

@@ -16,15 +16,16 @@ use super::copy_up::DataNeeded;
 use super::inode::{Inode, Link, Links};
 use super::locks::{DirRead, DirWrite, TopologyGuard};
 use super::lookup::Written;
+use super::place::Tries;
 use super::redirect::Reach;
 use super::step::{Move, Names, Step, leaves_whiteouts};
+use super::target::Target;
 use super::{Entry, Union};
 use crate::attr::{Owner, SetAttr};
-use crate::dialect::{OpaqueForm, WhiteoutForm};
+use crate::dialect::{OpaqueForm, Says, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::layer::{New, NewKind, RenameMode, Staged, WritableNode};
 use crate::name::Name;
-use crate::policy::Target;
 
 /// A directory of the union and a name in it.
 type Place<'a> = (&'a Arc<Inode>, &'a Name);
@@ -40,18 +41,20 @@ impl Union {
         if mode == RenameMode::Whiteout {
             return Err(Error::Invalid("a whiteout is not for users to make"));
         }
-        let target = self.target()?;
-        while !self.try_rename(target, from, to, mode)? {}
-        Ok(())
+        self.target()?;
+        self.with_room(|tries| {
+            while !self.try_rename(from, to, mode, tries)? {}
+            Ok(())
+        })
     }
 
     /// One attempt; `false` if the names changed their meaning meanwhile.
     fn try_rename(
         &self,
-        target: &Target,
         from: Place<'_>,
         to: Place<'_>,
         mode: RenameMode,
+        tries: &mut Tries,
     ) -> Result<bool> {
         let source = self.lookup(from.0, from.1)?.ok_or(Error::NotFound)?.inode;
         let displaced = self.lookup(to.0, to.1)?.map(|entry| entry.inode);
@@ -79,20 +82,21 @@ impl Union {
             }
         }
         self.check_reach(&source, from.1, reach(from, to))?;
+        let target = self.place_rename(&source, displaced.as_deref(), from, to, mode, tries)?;
         let trades = mode == RenameMode::Exchange
-            || !leaves_whiteouts(target) && displaced.is_some() && self.uncovers(from)?;
+            || !leaves_whiteouts(target) && displaced.is_some() && self.uncovers(target, from)?;
         if let (true, Some(there)) = (trades, &displaced) {
             let needed = self.needed_to_move(target, there, to.0, to.1, reach(from, to))?;
-            self.writable_by_name(there, needed)?;
+            self.bring_to(target, there, needed)?;
         }
         let needed = self.needed_to_move(target, &source, from.0, from.1, reach(from, to))?;
-        self.writable_by_name(&source, needed)?;
+        self.bring_to(target, &source, needed)?;
         if let Some(there) = displaced.as_ref().filter(|there| there.indexed().is_some()) {
             // Before a lower name goes, its object counts its names.
             self.writable_by_name(there, DataNeeded::Attributes)?;
         }
-        self.writable(from.0, DataNeeded::All)?;
-        self.writable(to.0, DataNeeded::All)?;
+        self.part_on(target, from.0)?;
+        self.part_on(target, to.0)?;
 
         let crossing = !Arc::ptr_eq(from.0, to.0);
         let moves_directory = source.kind().is_dir()
@@ -110,7 +114,8 @@ impl Union {
         {
             directories.push(there);
         }
-        let marks_inside = self.may_write_marked_files() || target.whiteouts == WhiteoutForm::Entry;
+        let marks_inside =
+            target.may_hold_marked_files() || target.whiteouts == WhiteoutForm::Entry;
         if source.kind().is_dir() && marks_inside {
             // It may become opaque: see `make_opaque`.
             directories.push(&source);
@@ -123,8 +128,8 @@ impl Union {
             && !leaves_whiteouts(target)
             && displaced
                 .as_ref()
-                .is_some_and(|there| !there.is_copied_up())
-            && self.lower_shows(from.0, from.1, &held)?
+                .is_some_and(|there| node_on(target, there).is_none())
+            && self.lower_shows(target, from.0, from.1, &held)?
         {
             return Ok(false);
         }
@@ -133,6 +138,13 @@ impl Union {
             Ok(same(now.as_ref(), inode))
         };
         if !is_still(from, Some(&source))? || !is_still(to, displaced.as_ref())? {
+            return Ok(false);
+        }
+        let mut moving = vec![&*source];
+        if mode == RenameMode::Exchange {
+            moving.extend(displaced.as_deref());
+        }
+        if !self.is_still_placed(target, &moving, to, &held)? {
             return Ok(false);
         }
         match mode {
@@ -144,14 +156,64 @@ impl Union {
                 self.replace(target, from, to, &source, displaced.as_ref(), &mut held)?;
             }
         }
+        self.touch(target, from.0);
+        self.touch(target, to.0);
         Ok(true)
+    }
+
+    /// The branch on which a rename is done.
+    ///
+    /// Errors: `EXDEV` for a directory that would have to go to another one.
+    fn place_rename(
+        &self,
+        source: &Inode,
+        displaced: Option<&Inode>,
+        from: Place<'_>,
+        to: Place<'_>,
+        mode: RenameMode,
+        tries: &mut Tries,
+    ) -> Result<&Target> {
+        if self.chooser.is_none() {
+            return self.target();
+        }
+        let mut target = self.place_name(source, to, displaced, tries)?;
+        let mut moving = vec![source];
+        if let (RenameMode::Exchange, Some(there)) = (mode, displaced) {
+            let other = self.place_name(there, from, Some(source), tries)?;
+            target = self.higher(target, other)?;
+            moving.push(there);
+        }
+        match moving
+            .into_iter()
+            .all(|inode| !inode.kind().is_dir() || is_whole_on(target, inode))
+        {
+            true => Ok(target),
+            false => Err(Error::CrossDevice),
+        }
+    }
+
+    /// Whether a rename can be done on the branch that was chosen for it,
+    /// before the directories were locked.
+    fn is_still_placed(
+        &self,
+        target: &Target,
+        moving: &[&Inode],
+        to: Place<'_>,
+        held: &DirWrite<'_>,
+    ) -> Result<bool> {
+        if self.chooser.is_none() {
+            return Ok(true);
+        }
+        let above = self.above_says(target, to.0, to.1, held)?;
+        let mut moving = moving.iter();
+        Ok(moving.all(|inode| is_whole_on(target, inode)) && above == Says::Nothing)
     }
 
     /// Whether a name that goes would show something below; a guess, for the
     /// directory is let go again.
-    fn uncovers(&self, place: Place<'_>) -> Result<bool> {
+    fn uncovers(&self, target: &Target, place: Place<'_>) -> Result<bool> {
         let held = DirRead::lock(place.0)?;
-        self.lower_shows(place.0, place.1, &held)
+        self.lower_shows(target, place.0, place.1, &held)
     }
 
     /// What `rename(2)` refuses before it looks at branches.
@@ -201,9 +263,10 @@ impl Union {
         if let Some(there) = displaced {
             self.link_up(target, there, to.0, to.1, held)?;
         }
-        let (node, from_dir, to_dir) = (copy(source)?, copy(from.0)?, copy(to.0)?);
+        let (from_dir, to_dir) = (directory(target, from.0)?, directory(target, to.0)?);
+        let node = copy(source)?;
         let displaced_dir = displaced.filter(|there| there.kind().is_dir());
-        let displaced_copy = displaced.and_then(|there| there.writable.get());
+        let displaced_copy = displaced.and_then(|there| node_on(target, there));
         if let Some(there) = displaced_dir
             && !self.shows_nothing(there, held)?
         {
@@ -211,11 +274,11 @@ impl Union {
         }
         self.mark_for_move(target, source, from, to, held)?;
         self.make_impure_for(target, source, node, to.0)?;
-        let uncovers = self.lower_shows(from.0, from.1, held)?;
+        let uncovers = self.lower_shows(target, from.0, from.1, held)?;
         self.settle(target, to_dir, to.1)?;
         let names = Names {
             is_dir: source.kind().is_dir(),
-            over_whiteout: self.written(to.0, to.1, held)? == Written::Whiteout,
+            over_whiteout: self.written(target, to.0, to.1, held)? == Written::Whiteout,
             displaces: displaced.is_some(),
             uncovers,
         };
@@ -280,7 +343,7 @@ impl Union {
     ) -> Result<Option<Hider<'a>>> {
         match target.whiteouts {
             WhiteoutForm::Device | WhiteoutForm::MarkedFile => Ok(None),
-            WhiteoutForm::Entry if !self.lower_shows(to.0, to.1, held)? => Ok(None),
+            WhiteoutForm::Entry if !self.lower_shows(target, to.0, to.1, held)? => Ok(None),
             WhiteoutForm::Entry => self.hide(target, dir, to.1).map(Some),
         }
     }
@@ -338,7 +401,7 @@ impl Union {
         self.mark_for_move(target, there, to, from, held)?;
         self.make_impure_for(target, source, copy(source)?, to.0)?;
         self.make_impure_for(target, there, copy(there)?, from.0)?;
-        let (from_dir, to_dir) = (copy(from.0)?, copy(to.0)?);
+        let (from_dir, to_dir) = (directory(target, from.0)?, directory(target, to.0)?);
         self.settle(target, from_dir, from.1)?;
         self.settle(target, to_dir, to.1)?;
         let (source_node, there_node) = (copy(source)?, copy(there)?);
@@ -398,7 +461,29 @@ fn same(entry: Option<&Entry>, inode: Option<&Arc<Inode>>) -> bool {
 }
 
 fn copy(inode: &Arc<Inode>) -> Result<&dyn WritableNode> {
-    inode.writable.get().map(|node| &**node).ok_or(Error::Stale)
+    inode.copy().map(|node| &**node).ok_or(Error::Stale)
+}
+
+/// A directory on the branch of `target`.
+fn directory<'a>(target: &Target, inode: &'a Inode) -> Result<&'a dyn WritableNode> {
+    inode
+        .on(target.branch)
+        .map(|node| &**node)
+        .ok_or(Error::Stale)
+}
+
+/// What an inode has on the branch of `target`.
+fn node_on<'a>(target: &Target, inode: &'a Inode) -> Option<&'a Arc<dyn WritableNode>> {
+    match inode.kind().is_dir() {
+        true => inode.on(target.branch),
+        false => inode.copy().filter(|_| inode.home() == target.branch),
+    }
+}
+
+/// Whether the branch of `target` has all that an inode is made of above what
+/// is hidden: of a directory, its only part.
+fn is_whole_on(target: &Target, inode: &Inode) -> bool {
+    inode.home() == target.branch && inode.parts().len() <= 1
 }
 
 /// A directory may not come to lie inside itself. Under the topology lock for

@@ -11,29 +11,35 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Union;
-use super::inode::{DataBelow, Directory, Inode, LowerDir};
+use super::inode::{DataBelow, Inode, Lower};
 use super::options::{Metacopy, RedirectDir};
+use super::part::{Object, Part};
+use super::table::ObjectId;
 use crate::attr::{Attr, FileKind};
 use crate::dialect::{Dialect, DirectoryMarks, Opacity, Redirect, Says};
 use crate::error::{Error, Result};
-use crate::layer::{Found, Node, WritableNode};
+use crate::layer::{Node, WritableNode};
 use crate::name::{Name, NameBuf};
+use crate::stack::BranchId;
 
 /// A name as a union directory shows it, before an inode is made of it.
 pub(super) struct View {
     /// Of the topmost object.
     pub attr: Attr,
-    pub writable: Option<Arc<dyn WritableNode>>,
+    /// The branch of the topmost object.
+    pub branch: BranchId,
+    /// A non-directory on a writable branch.
+    pub copy: Option<Arc<dyn WritableNode>>,
     /// Where a copied directory says that its lower part lies.
     pub redirect: Option<Redirect>,
     /// A non-directory on a read-only branch.
-    pub lower: Option<Arc<dyn Node>>,
+    pub lower: Option<Lower>,
     /// What shows has attributes alone (`metacopy`).
     pub lacks_data: bool,
     /// Where its data lies, if not on `lower`.
     pub data: Option<DataBelow>,
-    /// All parts of a directory on read-only branches, top first.
-    pub lowers: Vec<LowerDir>,
+    /// All parts of a directory, top first.
+    pub parts: Vec<Part>,
     /// Attributes of the topmost part on a read-only branch.
     pub lower_attr: Option<Attr>,
 }
@@ -42,7 +48,7 @@ pub(super) struct View {
 struct Goal<'a> {
     wanted: Wanted,
     /// The directories to look in, one a branch, top first.
-    parts: &'a [LowerDir],
+    parts: &'a [Part],
     /// The way from there: one name, or a path from the roots.
     way: VecDeque<NameBuf>,
     /// Whether a file whose data lies below gave the way.
@@ -63,21 +69,15 @@ enum Wanted {
     Data,
 }
 
-/// What an object says about the branches below.
-enum Below {
-    /// They have no say.
-    Hidden,
-    /// They go on with it, by this redirect if there is one.
-    Continue(Wanted, Option<Redirect>),
-}
-
 /// What one branch says.
 struct Probe {
-    found: Option<Found<dyn Node>>,
+    found: Option<(Object, Attr)>,
     /// Whether what was found is a directory that may hold file whiteouts.
     file_whiteouts: bool,
     /// Whether what was found is a file that lacks its data.
     lacks_data: bool,
+    /// Where what was found says that it goes on, if it is a directory.
+    redirect: Option<Redirect>,
     /// Whether the branches below have no say any more.
     ends: bool,
     /// Whether the way goes from the roots of the branches below from now on.
@@ -85,16 +85,36 @@ struct Probe {
 }
 
 impl View {
-    fn new(attr: Attr) -> View {
+    fn new(attr: Attr, branch: BranchId) -> View {
         View {
             attr,
-            writable: None,
+            branch,
+            copy: None,
             redirect: None,
             lower: None,
             lacks_data: false,
             data: None,
-            lowers: Vec::new(),
+            parts: Vec::new(),
             lower_attr: None,
+        }
+    }
+
+    /// Adds a part of the directory that this is.
+    fn merge(&mut self, part: Part, attr: Attr) {
+        if part.node.writable().is_none() {
+            self.lower_attr.get_or_insert(attr);
+        }
+        self.parts.push(part);
+    }
+
+    /// It is a non-directory.
+    fn show(&mut self, node: Object, branch: BranchId, attr: Attr) {
+        match node {
+            Object::Writable(node) => self.copy = Some(node),
+            Object::ReadOnly(node) => {
+                self.lower = Some(Lower { branch, node });
+                self.lower_attr = Some(attr);
+            }
         }
     }
 }
@@ -107,112 +127,14 @@ impl Union {
         if self.is_reserved(name) {
             return Ok(None);
         }
-        if let (Some(target), Some(parent_node)) = (&self.target, parent.writable.get()) {
-            let found = parent_node.lookup_writable(name)?;
-            // File whiteouts are for writers that cannot make devices: where
-            // one was left by such a writer, it counts.
-            let marked = found
-                .as_ref()
-                .is_some_and(|found| target.dialect.may_be_file_whiteout(&found.attr))
-                && self.may_hold_marked_files(target.dialect, &**parent_node)?;
-            let seen = found
-                .as_ref()
-                .map(|found| (&*found.node as &dyn Node, &found.attr));
-            let says = target.dialect.says(&**parent_node, name, seen, marked)?;
-            if says == Says::Hides {
-                return Ok(None);
-            }
-            if let Some(Found { node, attr }) = found {
-                let found = View {
-                    writable: Some(node),
-                    ..View::new(attr)
-                };
-                let below = match says {
-                    Says::ShowsAlone => Below::Hidden,
-                    Says::Nothing | Says::Hides | Says::Shows => {
-                        self.below(target.dialect, &found, directory)?
-                    }
-                };
-                return match below {
-                    Below::Hidden => Ok(Some(found)),
-                    Below::Continue(wanted, redirect) => {
-                        let goal = self.goal(directory, name, wanted, redirect.clone());
-                        let redirect = redirect.filter(|_| wanted == Wanted::Directories);
-                        let lacks_data = wanted == Wanted::Data;
-                        let found = View {
-                            redirect,
-                            lacks_data,
-                            ..found
-                        };
-                        self.search_lowers(goal, Some(found))
-                    }
-                };
-            }
-        }
-        let goal = self.goal(directory, name, Wanted::Anything, None);
-        self.search_lowers(goal, None)
-    }
-
-    /// What an object on the writable branch says about the branches below.
-    fn below(&self, dialect: Dialect, found: &View, directory: &Directory) -> Result<Below> {
-        let Some(node) = &found.writable else {
-            return Ok(Below::Hidden);
+        let mut goal = Goal {
+            wanted: Wanted::Anything,
+            parts: directory.parts(),
+            way: VecDeque::from([name.to_owned()]),
+            redirected: false,
+            absolute: false,
         };
-        if !found.attr.kind.is_dir() {
-            return match dialect.lacks_data(&**node, &found.attr)? {
-                false => Ok(Below::Hidden),
-                true => {
-                    let redirect = dialect.redirect(&**node)?;
-                    Ok(Below::Continue(Wanted::Data, redirect))
-                }
-            };
-        }
-        if !self.has_lowers() {
-            return Ok(Below::Hidden);
-        }
-        let merges = !directory.lowers.is_empty();
-        let marks = dialect.directory_marks(&**node)?;
-        match marks.redirect {
-            _ if marks.opacity == Opacity::Opaque => Ok(Below::Hidden),
-            Some(Redirect::Sibling(_)) | None if !merges => Ok(Below::Hidden),
-            None => Ok(Below::Continue(Wanted::Directories, None)),
-            Some(redirect) => {
-                let redirect = Some(self.follow(redirect)?);
-                Ok(Below::Continue(Wanted::Directories, redirect))
-            }
-        }
-    }
-
-    /// Where a search goes on from the writable branch.
-    fn goal<'a>(
-        &'a self,
-        directory: &'a Directory,
-        name: &Name,
-        wanted: Wanted,
-        redirect: Option<Redirect>,
-    ) -> Goal<'a> {
-        let redirected = wanted == Wanted::Data && redirect.is_some();
-        let absolute = matches!(redirect, Some(Redirect::Path(_)));
-        let (parts, way) = match redirect {
-            None => (&*directory.lowers, VecDeque::from([name.to_owned()])),
-            Some(Redirect::Sibling(name)) => (&*directory.lowers, VecDeque::from([name])),
-            Some(Redirect::Path(path)) => (self.lower_roots(), path),
-        };
-        Goal {
-            wanted,
-            parts,
-            way,
-            redirected,
-            absolute,
-        }
-    }
-
-    /// Continues a search on the read-only branches.
-    fn search_lowers<'a>(
-        &'a self,
-        mut goal: Goal<'a>,
-        mut view: Option<View>,
-    ) -> Result<Option<View>> {
+        let mut view: Option<View> = None;
         while let [part, rest @ ..] = goal.parts {
             if goal.wanted == Wanted::Data && !self.may_follow_to_data(&goal)? {
                 // On to the data-only branches, past all that show something.
@@ -220,30 +142,42 @@ impl Union {
             }
             goal.parts = rest;
             let probe = self.probe(part, &mut goal)?;
-            if let Some(Found { node, attr }) = probe.found {
+            if let Some((node, attr)) = probe.found {
+                let branch = part.branch;
                 match (goal.wanted, attr.kind) {
                     (Wanted::Anything | Wanted::Directories, FileKind::Directory) => {
-                        let view = view.get_or_insert_with(|| View::new(attr));
-                        view.lower_attr.get_or_insert(attr);
-                        view.lowers.push(LowerDir {
-                            branch: part.branch,
+                        let view = view.get_or_insert_with(|| View::new(attr, branch));
+                        let goes_on = match &probe.redirect {
+                            Some(Redirect::Path(_)) => true,
+                            Some(Redirect::Sibling(_)) => !rest.is_empty(),
+                            None => false,
+                        };
+                        if goes_on && node.writable().is_some() {
+                            view.redirect = probe.redirect;
+                        }
+                        let part = Part {
+                            branch,
                             node,
+                            id: ObjectId::from(&attr),
                             file_whiteouts: probe.file_whiteouts,
-                        });
+                        };
+                        view.merge(part, attr);
                         goal.wanted = Wanted::Directories;
                     }
                     // Under a directory it stays hidden, and ends the search.
                     (Wanted::Directories, _) => return Ok(view),
                     (Wanted::Anything, _) => {
-                        let view = view.get_or_insert_with(|| View::new(attr));
-                        view.lower = Some(node);
-                        view.lower_attr = Some(attr);
+                        let view = view.get_or_insert_with(|| View::new(attr, branch));
+                        view.show(node, branch, attr);
                         view.lacks_data = probe.lacks_data;
                         goal.wanted = Wanted::Data;
                     }
                     (Wanted::Data, FileKind::Regular) => {
-                        if let Some(view) = &mut view {
-                            view.lower.get_or_insert_with(|| Arc::clone(&node));
+                        if let (Some(view), Object::ReadOnly(node)) = (&mut view, node) {
+                            view.lower.get_or_insert_with(|| Lower {
+                                branch,
+                                node: Arc::clone(&node),
+                            });
                             view.lower_attr.get_or_insert(attr);
                             view.data = (!probe.lacks_data).then_some(DataBelow::Node(node));
                         }
@@ -277,8 +211,8 @@ impl Union {
     }
 
     /// The roots of the branches below that of `part`.
-    fn roots_below(&self, part: &LowerDir) -> &[LowerDir] {
-        let roots = self.lower_roots();
+    fn roots_below(&self, part: &Part) -> &[Part] {
+        let roots = self.root.parts();
         let at = roots.iter().position(|root| root.branch == part.branch);
         at.and_then(|at| roots.get(at + 1..)).unwrap_or_default()
     }
@@ -286,28 +220,39 @@ impl Union {
     /// Walks the goal's way on one branch, from the directory `part`. A
     /// redirect on the way changes the part of it that was walked, for the
     /// branches below.
-    fn probe(&self, part: &LowerDir, goal: &mut Goal<'_>) -> Result<Probe> {
-        let dialect = self.dialect_of(part);
+    fn probe(&self, part: &Part, goal: &mut Goal<'_>) -> Result<Probe> {
+        let reading = self.reading_of(part);
+        let dialect = reading.dialect;
         let bottom = self.is_bottom(part.branch);
         let mut probe = Probe {
             found: None,
             file_whiteouts: part.file_whiteouts,
             lacks_data: false,
+            redirect: None,
             ends: false,
             from_roots: false,
         };
-        let mut here = Arc::clone(&part.node);
+        let mut here = part.node.clone();
         let mut at = 0;
         while let Some(name) = goal.way.get(at) {
             let last = at + 1 == goal.way.len();
             if dialect.reserves(name) {
                 return Ok(probe);
             }
-            let found = here.lookup(name)?;
-            let seen = found.as_ref().map(|found| (&*found.node, &found.attr));
-            let says = dialect.says(&*here, name, seen, probe.file_whiteouts)?;
+            let found = here.entry(name)?;
+            if here.writable().is_some() {
+                // File whiteouts are for writers that cannot make devices:
+                // where one was left by such a writer, it counts.
+                let may_be = |(_, attr): &(Object, Attr)| dialect.may_be_file_whiteout(attr);
+                probe.file_whiteouts = found.as_ref().is_some_and(may_be)
+                    && self.may_hold_marked_files(part.branch, &*here)?;
+            }
+            let seen = found.as_ref().map(|(node, attr)| (&**node, attr));
+            let says = reading.says(&*here, name, seen, probe.file_whiteouts)?;
             probe.ends |= matches!(says, Says::Hides | Says::ShowsAlone);
-            let (Some(Found { node, attr }), false) = (found, says == Says::Hides) else {
+            // Of a mark that does not count, it says nothing though it is there.
+            let shows = matches!(says, Says::Shows | Says::ShowsAlone);
+            let (Some((node, attr)), true) = (found, shows) else {
                 return Ok(probe);
             };
             if !attr.kind.is_dir() {
@@ -316,30 +261,37 @@ impl Union {
                     self.probe_file(dialect, &*node, &attr, goal, &mut probe)?;
                 }
                 if last {
-                    probe.found = Some(Found { node, attr });
+                    probe.found = Some((node, attr));
                 }
                 return Ok(probe);
             }
             let marks = match (bottom, self.may_hold_file_whiteouts(part)) {
                 (true, false) => DirectoryMarks::default(),
-                (true, true) => DirectoryMarks::from(dialect.opacity(&*node)?),
-                (false, _) => dialect.directory_marks(&*node)?,
+                (true, true) => DirectoryMarks::from(reading.opacity(&*node)?),
+                (false, _) => reading.directory_marks(&*node)?,
             };
             probe.file_whiteouts = marks.opacity == Opacity::HoldsFileWhiteouts;
             probe.ends |= marks.opacity == Opacity::Opaque;
             let redirect = marks.redirect.filter(|_| says != Says::ShowsAlone);
+            // One that leads nowhere is none to be refused.
+            let leads = |redirect: &Redirect| match redirect {
+                Redirect::Path(_) => true,
+                Redirect::Sibling(_) => node.writable().is_none() || !goal.parts.is_empty(),
+            };
+            let redirect = redirect.filter(leads);
             let redirect = redirect.map(|redirect| self.follow(redirect)).transpose()?;
             if matches!(redirect, Some(Redirect::Path(_))) {
                 probe.from_roots = true;
                 // Out of an opaque directory on the way too.
                 probe.ends = false;
             }
-            at = match redirect {
+            at = match redirect.clone() {
                 None => at + 1,
                 Some(redirect) => replace_walked(&mut goal.way, at, redirect),
             };
             if last {
-                probe.found = Some(Found { node, attr });
+                probe.redirect = redirect;
+                probe.found = Some((node, attr));
                 return Ok(probe);
             }
             here = node;
@@ -373,14 +325,15 @@ impl Union {
         Ok(())
     }
 
-    /// Whether a directory of the writable branch may hold file whiteouts.
+    /// Whether a directory of a writable branch may hold file whiteouts.
     pub(super) fn may_hold_marked_files(
         &self,
-        dialect: Dialect,
+        branch: BranchId,
         directory: &dyn Node,
     ) -> Result<bool> {
-        Ok(self.may_write_marked_files()
-            && dialect.opacity(directory)? == Opacity::HoldsFileWhiteouts)
+        let target = self.target_on(branch)?;
+        Ok(target.may_hold_marked_files()
+            && target.dialect.opacity(directory)? == Opacity::HoldsFileWhiteouts)
     }
 
     /// Whether the data of a file may be looked for on a branch that shows

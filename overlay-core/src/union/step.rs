@@ -14,13 +14,13 @@
 use super::Union;
 use super::beside::Hider;
 use super::rename::Swapped;
+use super::target::Target;
 use super::whiteout::Whiteouts;
 use crate::attr::Owner;
 use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
 use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
 use crate::name::Name;
-use crate::policy::Target;
 
 /// A rename on the writable branch, without exchange.
 #[derive(Clone, Copy)]

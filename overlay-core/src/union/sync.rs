@@ -107,7 +107,7 @@ impl Union {
     /// union fails.
     pub fn sync_file(&self, handle: &Handle, what: SyncWhat) -> Result<()> {
         let source = handle.file()?;
-        let Some(copy) = handle.inode().writable.get() else {
+        let Some(copy) = handle.inode().copy() else {
             // A lower file is as durable as it will ever be.
             return self.lost.check();
         };
@@ -128,7 +128,7 @@ impl Union {
     /// `fsync(2)` of a directory: makes its entries durable; on a volatile
     /// union as [`Union::sync_file`].
     pub fn sync_dir(&self, inode: &Arc<Inode>) -> Result<()> {
-        match inode.writable.get() {
+        match inode.copy() {
             Some(node) if self.options.durability.syncs() => node.sync(),
             Some(_) | None => self.lost.check(),
         }

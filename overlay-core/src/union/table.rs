@@ -48,10 +48,9 @@ struct Known {
     pins: u64,
 }
 
-/// Known inodes by number.
+/// The numbers that were given so far: they outlive a change of the branches.
 #[derive(Debug)]
-pub(super) struct Table {
-    known: DashMap<u64, Known>,
+struct Numbering {
     numbers: Numbers,
     /// Numbers of objects that do not show their own: copies show the number
     /// of their origin for as long as the union lives, and what cannot be
@@ -60,18 +59,64 @@ pub(super) struct Table {
     /// Numbers of the names of lower files with several hard links, and of
     /// directories that lie in several places.
     split: DashMap<(u64, NameBuf), u64>,
+}
+
+/// Known inodes by number.
+#[derive(Debug)]
+pub(super) struct Table {
+    known: DashMap<u64, Known>,
+    numbering: Arc<Numbering>,
     trails: Trails,
+    /// Whether numbers were given before by another union of these branches.
+    handed_over: bool,
 }
 
 impl Table {
     pub fn new(numbers: Numbers, options: &Options) -> Table {
         Table {
             known: DashMap::new(),
-            numbers,
-            given: DashMap::new(),
-            split: DashMap::new(),
+            numbering: Arc::new(Numbering {
+                numbers,
+                given: DashMap::new(),
+                split: DashMap::new(),
+            }),
             trails: Trails::new(options.nfs_export),
+            handed_over: false,
         }
+    }
+
+    /// A table for a union that takes the place of that of `before`, while
+    /// nothing is done by either: objects keep their numbers, and what is known
+    /// is found again when it is asked for. What is not found again by its name
+    /// was lost to the change.
+    pub fn after(before: &Table) -> Table {
+        let after = Table {
+            known: DashMap::new(),
+            numbering: Arc::clone(&before.numbering),
+            trails: before.trails.hand_over(),
+            handed_over: true,
+        };
+        for entry in &before.known {
+            let (number, known) = (*entry.key(), entry.value());
+            if let Some(inode) = known.inode.upgrade() {
+                // By whatever part of it is found again.
+                for part in inode.parts() {
+                    after.give(part.id, number);
+                }
+                after.trails.leave(&inode);
+            }
+            if known.pins > 0 {
+                after.known.insert(
+                    number,
+                    Known {
+                        inode: Weak::new(),
+                        pinned: None,
+                        pins: known.pins,
+                    },
+                );
+            }
+        }
+        after
     }
 
     pub fn trails(&self) -> &Trails {
@@ -83,22 +128,28 @@ impl Table {
         if let Some(number) = self.given(id) {
             return number;
         }
-        if let Some(number) = self.numbers.encode(id) {
+        if let Some(number) = self.numbering.numbers.encode(id) {
             return number;
         }
         *self
+            .numbering
             .given
             .entry(id)
-            .or_insert_with(|| self.numbers.make_up())
+            .or_insert_with(|| self.numbering.numbers.make_up())
+    }
+
+    /// Whether directories may have been given a number by any of their parts.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over
     }
 
     /// Whether an object shows a number that is not made from its own.
     pub fn is_given(&self, id: ObjectId) -> bool {
-        self.given.contains_key(&id)
+        self.numbering.given.contains_key(&id)
     }
 
     pub fn given(&self, id: ObjectId) -> Option<u64> {
-        self.given.get(&id).map(|number| *number)
+        self.numbering.given.get(&id).map(|number| *number)
     }
 
     /// The number that a listing shows for the object `id`.
@@ -113,34 +164,38 @@ impl Table {
     /// The number that is made from where the object lies, whatever it was
     /// given; a private one if that cannot be.
     pub fn own_number(&self, id: ObjectId) -> u64 {
-        let made_up = || self.numbers.make_up();
-        self.numbers.encode(id).unwrap_or_else(made_up)
+        let made_up = || self.numbering.numbers.make_up();
+        self.numbering.numbers.encode(id).unwrap_or_else(made_up)
     }
 
     /// From now on the object `id` shows `number`: it is a copy of what does.
     pub fn give(&self, id: ObjectId, number: u64) {
-        self.given.insert(id, number);
+        self.numbering.given.insert(id, number);
     }
 
     /// The number of one name of an object that is one for each of its names.
     pub fn split_number(&self, parent: &Inode, name: &Name) -> u64 {
         *self
+            .numbering
             .split
             .entry((parent.number(), name.to_owned()))
-            .or_insert_with(|| self.numbers.make_up())
+            .or_insert_with(|| self.numbering.numbers.make_up())
     }
 
     /// Enters the number again if an inode that died meanwhile took it out.
     pub fn confirm_split(&self, parent: &Inode, name: &Name, number: u64) {
-        self.split
+        self.numbering
+            .split
             .entry((parent.number(), name.to_owned()))
             .or_insert(number);
     }
 
     /// This name does not mean that lower file any more.
     pub fn forget_split(&self, parent: &Inode, name: &Name) {
-        if !self.split.is_empty() {
-            self.split.remove(&(parent.number(), name.to_owned()));
+        if !self.numbering.split.is_empty() {
+            self.numbering
+                .split
+                .remove(&(parent.number(), name.to_owned()));
         }
     }
 
@@ -169,7 +224,7 @@ impl Table {
             }
             Slot::Occupied(mut slot) => match slot.get().inode.upgrade() {
                 Some(there) => live = Some(there),
-                None => *slot.get_mut() = Known::new(&inode),
+                None => slot.get_mut().revive(&inode),
             },
         }
         live.unwrap_or(inode)
@@ -196,6 +251,11 @@ impl Table {
         }
         // Outside the guard: this may be the last reference.
         drop(dropped);
+        // One that was never found again has no inode to take it out.
+        let unfound = |_: &u64, known: &Known| known.pins == 0 && known.inode.strong_count() == 0;
+        if self.handed_over && self.known.remove_if(&number, unfound).is_some() {
+            self.trails.forget(number);
+        }
     }
 
     /// An inode is being dropped.
@@ -211,7 +271,8 @@ impl Table {
                 let name = (link.parent.number(), link.name);
                 // Unless a new inode took the number over: that one confirms
                 // it after it has entered itself.
-                self.split
+                self.numbering
+                    .split
                     .remove_if(&name, |_, number| !self.is_alive(*number));
             }
             Some(_) => {}
@@ -222,21 +283,21 @@ impl Table {
     /// The copy of one name of a lower file with several shows its own number:
     /// when it is met again, that is the inode's too.
     fn part_from_copy(&self, inode: &Inode) {
-        if let Some(node) = inode.writable.get()
+        if let Some(node) = inode.copy()
             && let Ok(attr) = node.attr()
         {
-            self.given.remove(&ObjectId::from(&attr));
+            self.numbering.given.remove(&ObjectId::from(&attr));
         }
     }
 
     /// A copy without a name is being dropped: its filesystem may use the
     /// inode number again, and that object must not show our number.
     fn forget_copy(&self, inode: &Inode) {
-        if let Some(node) = inode.writable.get()
+        if let Some(node) = inode.copy()
             && let Ok(attr) = node.attr()
             && (attr.nlink == 0 || attr.kind.is_dir())
         {
-            self.given.remove(&ObjectId::from(&attr));
+            self.numbering.given.remove(&ObjectId::from(&attr));
         }
     }
 }
@@ -248,6 +309,12 @@ impl Known {
             pinned: None,
             pins: 0,
         }
+    }
+
+    /// From now on this is the inode; pins of the one before count for it.
+    fn revive(&mut self, inode: &Arc<Inode>) {
+        self.inode = Arc::downgrade(inode);
+        self.pinned = (self.pins > 0).then(|| Arc::clone(inode));
     }
 }
 

@@ -40,6 +40,9 @@ struct Trail {
 #[derive(Debug, Default)]
 pub(super) struct Trails {
     kept: Option<DashMap<u64, Trail>>,
+    /// Of inodes that were known when the branches changed, and were not asked
+    /// for since.
+    left: DashMap<u64, Trail>,
     /// Objects that were removed: a number may come again after each.
     removed: AtomicU32,
 }
@@ -51,15 +54,41 @@ impl Trails {
                 NfsExport::On => Some(DashMap::new()),
                 NfsExport::Off => None,
             },
+            left: DashMap::new(),
             removed: AtomicU32::new(0),
         }
+    }
+
+    /// The trails of a union that takes the place of this one's.
+    pub fn hand_over(&self) -> Trails {
+        Trails {
+            kept: self.kept.clone(),
+            left: self.left.clone(),
+            removed: AtomicU32::new(self.removed.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Notes where `inode` is, for the union that takes over.
+    pub fn leave(&self, inode: &Inode) {
+        if let Some(Link { parent, name }) = inode.link() {
+            let trail = Trail {
+                parent: parent.number(),
+                name,
+                generation: inode.generation(),
+            };
+            self.left.insert(inode.number(), trail);
+        }
+    }
+
+    /// Nobody will ask for this inode.
+    pub fn forget(&self, number: u64) {
+        self.left.remove(&number);
     }
 
     /// The generation of a new inode with this number: that of the forgotten
     /// one if it is the same object.
     pub fn generation(&self, number: u64) -> u32 {
-        let kept = self.kept.as_ref().and_then(|kept| kept.get(&number));
-        match kept {
+        match self.get(number) {
             Some(trail) => trail.generation,
             None => self.removed.load(Ordering::Relaxed),
         }
@@ -76,7 +105,7 @@ impl Trails {
                 };
                 kept.insert(inode.number(), trail);
             }
-            (Some(_), None) => {}
+            (Some(_), None) => self.forget(inode.number()),
             (None, _) => self.remove(inode.number()),
         }
     }
@@ -89,11 +118,16 @@ impl Trails {
         if let Some(kept) = &self.kept {
             kept.remove(&number);
         }
+        self.left.remove(&number);
     }
 
     fn get(&self, number: u64) -> Option<Trail> {
-        let kept = self.kept.as_ref()?.get(&number)?;
-        Some(kept.clone())
+        let kept = self.kept.as_ref().and_then(|kept| kept.get(&number));
+        match kept {
+            Some(trail) => Some(trail.clone()),
+            None if self.left.is_empty() => None,
+            None => self.left.get(&number).map(|trail| trail.clone()),
+        }
     }
 }
 

@@ -12,12 +12,12 @@ use std::sync::atomic::Ordering;
 
 use super::Union;
 use super::remove::stored_names;
+use super::target::Target;
 use crate::attr::SetAttr;
 use crate::dialect::{Dialect, Opacity, OpaqueForm, WhiteoutForm};
 use crate::error::{Errno, Error, Result};
 use crate::layer::{Node, Removal, SetXattr, Staged, WritableNode};
 use crate::name::Name;
-use crate::policy::Target;
 
 /// Whether whiteouts in a directory count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,24 +77,18 @@ impl Union {
             Opacity::Opaque if !is_transparent_root(target, &*root, dir)? => {
                 return Ok(Whiteouts::AreSeen);
             }
-            Opacity::HoldsFileWhiteouts if self.may_write_marked_files() => {
+            Opacity::HoldsFileWhiteouts if target.may_hold_marked_files() => {
                 return Ok(Whiteouts::Count);
             }
             Opacity::Opaque | Opacity::HoldsFileWhiteouts | Opacity::Transparent => {}
         }
         let (name, value) = target.dialect.file_whiteouts_mark();
-        if !self.may_write_marked_files() {
+        if !target.may_hold_marked_files() {
             root.set_xattr(name, value, SetXattr::Any)?;
-            self.writable_file_whiteouts.store(true, Ordering::Release);
+            target.file_whiteouts.store(true, Ordering::Release);
         }
         dir.set_xattr(name, value, SetXattr::Any)?;
         Ok(Whiteouts::Count)
-    }
-
-    /// Whether the root of the writable branch says that it may hold
-    /// whiteouts that are regular files.
-    pub(super) fn may_write_marked_files(&self) -> bool {
-        self.writable_file_whiteouts.load(Ordering::Acquire)
     }
 
     /// Makes a directory opaque below which there is nothing, so that there is
@@ -107,7 +101,7 @@ impl Union {
         match dialect.opacity(directory)? {
             Opacity::Transparent => {}
             Opacity::Opaque => return Ok(()),
-            Opacity::HoldsFileWhiteouts if !self.may_write_marked_files() => {}
+            Opacity::HoldsFileWhiteouts if !target.may_hold_marked_files() => {}
             Opacity::HoldsFileWhiteouts => {
                 for name in stored_names(directory)? {
                     if is_marked_file(dialect, directory, &name)? {

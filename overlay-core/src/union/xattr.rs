@@ -30,27 +30,9 @@ impl Union {
         }
     }
 
-    /// The dialect of the branch that an inode's lower part lies on. Only
-    /// asked for marks. Of what is no directory the branch is not known: it
-    /// may be any that has attributes for marks, as far as we know.
-    pub(super) fn dialect_below(&self, inode: &Inode) -> Dialect {
-        let directory = inode.directory();
-        match directory.and_then(|directory| directory.lowers.first()) {
-            Some(part) => self.dialect_of(part),
-            None => {
-                let mut dialects = self.stack.branches().iter().map(|branch| branch.dialect);
-                let marks = dialects.find(|dialect| dialect.namespace().is_some());
-                marks.unwrap_or_else(|| self.own_dialect())
-            }
-        }
-    }
-
     /// The dialect of the branch whose attributes an inode shows.
-    fn dialect_of_shown(&self, inode: &Inode) -> Dialect {
-        match inode.is_copied_up() {
-            true => self.own_dialect(),
-            false => self.dialect_below(inode),
-        }
+    pub(super) fn dialect_of_shown(&self, inode: &Inode) -> Dialect {
+        self.stack.dialect(inode.home())
     }
 
     /// The value of the attribute `name`, e.g. `b"user.note"`; `ENODATA` if
@@ -93,8 +75,10 @@ impl Union {
         self.refuse_prefix(name)?;
         let stored = self.own_dialect().stored_xattr(name);
         let stored = stored.ok_or(Error::Unsupported("the attribute's name is too long"))?;
-        let node = self.writable(inode, DataNeeded::Attributes)?;
+        self.writable(inode, DataNeeded::Attributes)?;
         let _unchanging = inode.hold_data();
+        let _staying = self.moves.stay(inode);
+        let node = inode.copy().ok_or(Error::Stale)?;
         node.set_xattr(&stored, value, how)
     }
 
@@ -109,8 +93,10 @@ impl Union {
         if !inode.is_copied_up() && inode.node().xattr(&stored)?.is_none() {
             return Err(Error::NoAttribute);
         }
-        let node = self.writable(inode, DataNeeded::Attributes)?;
+        self.writable(inode, DataNeeded::Attributes)?;
         let _unchanging = inode.hold_data();
+        let _staying = self.moves.stay(inode);
+        let node = inode.copy().ok_or(Error::Stale)?;
         node.remove_xattr(&stored)
     }
 }

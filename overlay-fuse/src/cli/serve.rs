@@ -59,6 +59,7 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, Failure> {
             Xattrs::All => DefaultAcls::Inherited,
             Xattrs::NoAcls | Xattrs::None => DefaultAcls::Ignored,
         },
+        ..Options::default()
     };
     refuse_marks(&options, opened.stack())?;
     let union = Union::with_options(opened.stack().clone(), options)

@@ -1,0 +1,155 @@
+//! Other branches: a union of another stack takes the place of one that is in
+//! use. What is known keeps its number, and what is open goes on.
+//!
+//! Nothing may be done by either meanwhile; [`Live`](super::Live) sees to it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::Union;
+use super::inode::{Body, DirState, Directory, Indexed, Inode, Other};
+use super::opened::{Opened, Use};
+use super::origin::Impure;
+use super::part::{Copy, Latest, Parts};
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::stack::{Stack, Store};
+
+/// How many names an error tells.
+const NAMED: usize = 5;
+
+impl Union {
+    /// A union of `stack`, whose branches are this one's as far as they have
+    /// the same names, to take its place.
+    ///
+    /// Errors: [`Error::InUse`] if a file is open on a branch that is gone, or
+    /// is open for writing on one that cannot be written any more; what
+    /// [`Union::with_options`] says. Then nothing has changed.
+    pub(super) fn replaced_by(&self, stack: Stack) -> Result<Arc<Union>> {
+        let open = self.opens.all();
+        self.refuse_used(&stack, &open)?;
+        let table = Table::after(&self.table);
+        let after = Union::assemble(stack, self.asked, table, Some(self))?;
+        after.recover_after(self)?;
+        let mut moves = Vec::new();
+        for opened in open {
+            let inode = after.inode_after(opened.inode())?;
+            moves.push((opened, inode));
+        }
+        // Nothing fails from here on.
+        for (opened, inode) in moves {
+            opened.move_to(inode);
+        }
+        Ok(after)
+    }
+
+    fn refuse_used(&self, stack: &Stack, open: &[Arc<Opened>]) -> Result<()> {
+        let mut names = Vec::new();
+        for opened in open {
+            let inode = opened.inode();
+            let writable = stack
+                .branch(inode.home())
+                .map(|branch| match branch.storage {
+                    Store::Writable(_) => true,
+                    Store::ReadOnly(_) => false,
+                });
+            let in_use = match (opened.how(), writable) {
+                (Use::Reading | Use::Writing, None) | (Use::Writing, Some(false)) => true,
+                // A directory lists what is left of it.
+                (Use::Listing, _) | (Use::Reading | Use::Writing, Some(_)) => false,
+            };
+            if in_use {
+                names.push(path_of(inode));
+            }
+        }
+        names.sort();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let more = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
+        let mut text = names.join(", ");
+        if more > 0 {
+            text.push_str(&format!(" and {more} more"));
+        }
+        Err(Error::InUse(text.into_boxed_str()))
+    }
+
+    /// The inode here for what is open on one of the union before: that of its
+    /// name if it shows the same object, else one without a name.
+    fn inode_after(&self, before: &Arc<Inode>) -> Result<Arc<Inode>> {
+        match self.recall(before.number())? {
+            Some(entry) if entry.inode.kind() == before.kind() => Ok(entry.inode),
+            Some(_) | None => Ok(self.table.enter(self.nameless(before))),
+        }
+    }
+
+    /// `before` without its names, as what was removed while it is open.
+    fn nameless(&self, before: &Inode) -> Inode {
+        let body = match &before.body {
+            Body::Directory(directory) => {
+                let parts = directory.parts().iter();
+                let left = parts.filter(|part| self.stack.branch(part.branch).is_some());
+                let left: Vec<_> = left.cloned().collect();
+                let parts = match left.is_empty() {
+                    // Nobody looks into it any more, but for its attributes.
+                    true => directory.parts().to_vec(),
+                    false => left,
+                };
+                Body::Directory(Box::new(Directory {
+                    parts: Latest::new(Parts::new(parts)),
+                    redirect: Mutex::new(None),
+                    impure: Impure::default(),
+                    state: RwLock::new(DirState { removed: true }),
+                }))
+            }
+            Body::Other(other) => Body::Other(other.again()),
+        };
+        let (number, shown) = (before.number(), before.shown_number());
+        let protected = before.protected.again();
+        Inode::new(number, shown, body, protected, None, &self.table)
+    }
+}
+
+impl Other {
+    fn again(&self) -> Other {
+        let copy = self.copy.get().map(|copy| Copy {
+            branch: copy.branch,
+            node: Arc::clone(&copy.node),
+        });
+        let indexed = self.indexed.as_deref().map(|indexed| Indexed {
+            name: indexed.name.clone(),
+            lower_links: indexed.lower_links,
+            lower_names: AtomicBool::new(indexed.lower_names.load(Ordering::Acquire)),
+            counting: Mutex::new(()),
+        });
+        Other {
+            kind: self.kind,
+            copy: copy.map_or_else(Latest::none, Latest::new),
+            lower: self.lower.clone(),
+            data: self.data.clone(),
+            lacks_data: AtomicBool::new(self.lacks_data.load(Ordering::Acquire)),
+            indexed: indexed.map(Box::new),
+        }
+    }
+}
+
+/// The path of an inode from the root, as it is told to people.
+fn path_of(inode: &Arc<Inode>) -> String {
+    let mut names = Vec::new();
+    let mut at = Arc::clone(inode);
+    while let Some(link) = at.link() {
+        names.push(link.name.as_bytes().escape_ascii().to_string());
+        at = link.parent;
+    }
+    match names.is_empty() {
+        true => String::from("a file without a name"),
+        false => {
+            names.reverse();
+            names.join("/")
+        }
+    }
+}

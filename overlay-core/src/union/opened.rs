@@ -1,0 +1,88 @@
+//! What is open: files and directories by which somebody uses an inode. They
+//! go on with another inode when the branches change, and keep a branch from
+//! being taken away.
+//!
+//! The registry outlives a change of the branches. Its map is a leaf.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+
+use super::inode::Inode;
+use super::part::Latest;
+
+/// How an inode is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A directory.
+    Listing,
+    /// A file that is read.
+    Reading,
+    /// A file that is written.
+    Writing,
+}
+
+/// One open file or directory.
+#[derive(Debug)]
+pub(super) struct Opened {
+    inode: Latest<Arc<Inode>>,
+    how: Use,
+    number: u64,
+    opens: Weak<Opens>,
+}
+
+/// All of them, by a number of their own.
+#[derive(Debug, Default)]
+pub(super) struct Opens {
+    next: AtomicU64,
+    all: DashMap<u64, Weak<Opened>>,
+}
+
+impl Opens {
+    /// `inode` is open until what is returned is dropped.
+    pub fn enter(self: &Arc<Opens>, inode: &Arc<Inode>, how: Use) -> Arc<Opened> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let opened = Arc::new(Opened {
+            inode: Latest::new(Arc::clone(inode)),
+            how,
+            number,
+            opens: Arc::downgrade(self),
+        });
+        self.all.insert(number, Arc::downgrade(&opened));
+        opened
+    }
+
+    /// What is open now.
+    pub fn all(&self) -> Vec<Arc<Opened>> {
+        let all = self.all.iter();
+        all.filter_map(|entry| entry.value().upgrade()).collect()
+    }
+}
+
+impl Opened {
+    /// The inode that it is open on.
+    pub fn inode(&self) -> &Arc<Inode> {
+        self.inode
+            .get()
+            .unwrap_or_else(|| unreachable!("it is made with one"))
+    }
+
+    /// How.
+    pub fn how(&self) -> Use {
+        self.how
+    }
+
+    /// It goes on with another inode, of the same object.
+    pub fn move_to(&self, inode: Arc<Inode>) {
+        self.inode.set(inode);
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(opens) = self.opens.upgrade() {
+            opens.all.remove(&self.number);
+        }
+    }
+}
