@@ -18,9 +18,9 @@ use fuser::{
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
+use overlay_core::SetAttr;
 use overlay_core::layer::{NewKind, SyncWhat};
-use overlay_core::union::{Entry, Inode};
-use overlay_core::{SetAttr, Union};
+use overlay_core::union::{Entry, Inode, Live};
 
 use crate::answer::{answer, asked};
 use crate::convert::{file_attr, new_node, rename_mode, seek_to, set_time, set_xattr};
@@ -66,7 +66,7 @@ thread_local! {
 /// Answers the kernel's requests from a union.
 #[derive(Debug)]
 pub(crate) struct Adapter {
-    union: Arc<Union>,
+    live: Arc<Live>,
     presentation: Presentation,
     files: Handles<OpenFile>,
     running: Arc<Running>,
@@ -140,18 +140,20 @@ impl Filesystem for Adapter {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let lifetime = self.presentation.shown_lifetime();
         reply::entry_or_none(reply, asked("lookup", parent), lifetime, || {
-            self.look_up(parent, name)
+            self.now().look_up(parent, name)
         });
     }
 
     // fuser hands a BATCH_FORGET over piece by piece.
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
-        self.forget_pins(ino, count);
+        self.now().forget_pins(ino, count);
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let lifetime = self.presentation.shown_lifetime();
-        reply::attr(reply, asked("getattr", ino), lifetime, || self.attr(ino));
+        reply::attr(reply, asked("getattr", ino), lifetime, || {
+            self.now().attr(ino)
+        });
     }
 
     fn setattr(
@@ -182,12 +184,12 @@ impl Filesystem for Adapter {
         };
         let lifetime = self.presentation.shown_lifetime();
         reply::attr(reply, asked("setattr", ino), lifetime, || {
-            self.set_attr(ino, &set)
+            self.now().set_attr(ino, &set)
         });
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        reply::data(reply, asked("readlink", ino), || self.read_link(ino));
+        reply::data(reply, asked("readlink", ino), || self.now().read_link(ino));
     }
 
     fn mknod(
@@ -202,7 +204,8 @@ impl Filesystem for Adapter {
     ) {
         reply::entry(reply, asked("mknod", parent), || {
             let caller = self.caller(request, umask)?;
-            self.make(parent, name, new_node(mode, rdev)?, mode, &caller)
+            self.now()
+                .make(parent, name, new_node(mode, rdev)?, mode, &caller)
         });
     }
 
@@ -217,7 +220,8 @@ impl Filesystem for Adapter {
     ) {
         reply::entry(reply, asked("mkdir", parent), || {
             let caller = self.caller(request, umask)?;
-            self.make(parent, name, NewKind::Directory, mode, &caller)
+            self.now()
+                .make(parent, name, NewKind::Directory, mode, &caller)
         });
     }
 
@@ -232,20 +236,26 @@ impl Filesystem for Adapter {
         let kind = NewKind::Symlink(target.as_os_str().as_bytes());
         reply::entry(reply, asked("symlink", parent), || {
             let caller = self.caller(request, 0)?;
-            self.make(parent, name, kind, 0o777, &caller)
+            self.now().make(parent, name, kind, 0o777, &caller)
         });
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        reply::entry(reply, asked("link", ino), || self.link(ino, parent, name));
+        reply::entry(reply, asked("link", ino), || {
+            self.now().link(ino, parent, name)
+        });
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply::empty(reply, asked("unlink", parent), || self.unlink(parent, name));
+        reply::empty(reply, asked("unlink", parent), || {
+            self.now().unlink(parent, name)
+        });
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply::empty(reply, asked("rmdir", parent), || self.rmdir(parent, name));
+        reply::empty(reply, asked("rmdir", parent), || {
+            self.now().rmdir(parent, name)
+        });
     }
 
     fn rename(
@@ -259,7 +269,8 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         reply::empty(reply, asked("rename", parent), || {
-            self.rename((parent, name), (new_parent, new_name), rename_mode(flags)?)
+            self.now()
+                .rename((parent, name), (new_parent, new_name), rename_mode(flags)?)
         });
     }
 
@@ -276,7 +287,7 @@ impl Filesystem for Adapter {
         let flags = self.opened();
         reply::created(reply, asked("create", parent), flags, || {
             let caller = self.caller(request, umask)?;
-            self.create(parent, name, mode, &caller)
+            self.now().create(parent, name, mode, &caller)
         });
     }
 
@@ -284,7 +295,7 @@ impl Filesystem for Adapter {
     // O_APPEND, for it sends offsets, but where nothing else is permitted.
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         reply::opened(reply, asked("open", ino), self.opened(), || {
-            self.open(ino, flags, request.uid())
+            self.now().open(ino, flags, request.uid())
         });
     }
 
@@ -306,7 +317,7 @@ impl Filesystem for Adapter {
             }
             let (room, _) = buffer.split_at_mut(size);
             let read = answer(asked("read", ino), || {
-                self.union.read(&*self.files.get(fh.0)?, room, offset)
+                self.now().union.read(&*self.files.get(fh.0)?, room, offset)
             });
             match read.map(|len| room.get(..len)) {
                 Ok(Some(data)) => reply.data(data),
@@ -330,7 +341,9 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         match answer(asked("write", ino), || {
-            self.union.write(&*self.files.get(fh.0)?, data, offset)
+            self.now()
+                .union
+                .write(&*self.files.get(fh.0)?, data, offset)
         }) {
             Ok(len) => reply.written(len as u32),
             Err(errno) => reply.error(errno),
@@ -360,13 +373,14 @@ impl Filesystem for Adapter {
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, data_only: bool, reply: ReplyEmpty) {
         reply::empty(reply, asked("fsync", ino), || {
             let file = self.files.get(fh.0)?;
-            self.union.sync_file(&file, sync_what(data_only))
+            self.now().union.sync_file(&file, sync_what(data_only))
         });
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply::opened(reply, asked("opendir", ino), FopenFlags::empty(), || {
-            let listing = Listing::open(&self.union, self.inode(ino)?)?;
+            let now = self.now();
+            let listing = Listing::open(&now.union, &now.inode(ino)?)?;
             Ok(self.listings.insert(listing))
         });
     }
@@ -381,7 +395,7 @@ impl Filesystem for Adapter {
     ) {
         match answer(asked("readdir", ino), || {
             let listing = self.listings.get(fh.0)?;
-            listing.read(&self.union, offset, &mut reply)
+            listing.read(&self.now().union, offset, &mut reply)
         }) {
             Ok(()) => reply.ok(),
             Err(errno) => reply.error(errno),
@@ -399,7 +413,7 @@ impl Filesystem for Adapter {
         match answer(asked("readdirplus", ino), || {
             let listing = self.listings.get(fh.0)?;
             listing.read_plus(
-                &self.union,
+                &self.now().union,
                 &self.presentation,
                 &self.strangers,
                 offset,
@@ -426,12 +440,12 @@ impl Filesystem for Adapter {
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
         reply::empty(reply, asked("fsyncdir", ino), || {
-            self.union.sync_dir(self.listings.get(fh.0)?.inode())
+            self.now().union.sync_dir(self.listings.get(fh.0)?.inode())
         });
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match answer(asked("statfs", ino), || self.union.stat_fs()) {
+        match answer(asked("statfs", ino), || self.now().union.stat_fs()) {
             Ok(s) => reply.statfs(
                 s.blocks, s.bfree, s.bavail, s.files, s.ffree, s.bsize, s.namelen, s.frsize,
             ),
@@ -450,26 +464,28 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         reply::empty(reply, asked("setxattr", ino), || {
-            self.set_xattr(ino, name.as_bytes(), value, set_xattr(flags)?)
+            self.now()
+                .set_xattr(ino, name.as_bytes(), value, set_xattr(flags)?)
         });
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
         reply::xattr(reply, asked("getxattr", ino), room, || {
-            self.xattr(ino, name.as_bytes())
+            self.now().xattr(ino, name.as_bytes())
         });
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, room: u32, reply: ReplyXattr) {
         reply::xattr(reply, asked("listxattr", ino), room, || {
-            self.xattr_names(ino)
+            self.now().xattr_names(ino)
         });
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         reply::empty(reply, asked("removexattr", ino), || {
             self.presentation.require_xattr(name.as_bytes())?;
-            self.union.remove_xattr(&self.inode(ino)?, name.as_bytes())
+            let now = self.now();
+            now.union.remove_xattr(&now.inode(ino)?, name.as_bytes())
         });
     }
 
@@ -518,7 +534,7 @@ impl Filesystem for Adapter {
     ) {
         reply::empty(reply, asked("fallocate", ino), || {
             let file = self.files.get(fh.0)?;
-            self.union.allocate(&file, mode as u32, offset, len)
+            self.now().union.allocate(&file, mode as u32, offset, len)
         });
     }
 
@@ -532,7 +548,7 @@ impl Filesystem for Adapter {
         reply: ReplyLseek,
     ) {
         match answer(asked("lseek", ino), || {
-            self.seek(fh, offset, seek_to(whence)?)
+            self.now().seek(fh, offset, seek_to(whence)?)
         }) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno),
@@ -553,7 +569,8 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         match answer(asked("copy_file_range", ino), || {
-            self.copy_range((from, from_offset), (to, to_offset), len, flags)
+            self.now()
+                .copy_range((from, from_offset), (to, to_offset), len, flags)
         }) {
             Ok(len) => reply.written(len),
             Err(errno) => reply.error(errno),

@@ -38,7 +38,6 @@ const BATCH: usize = 64;
 /// An open directory.
 #[derive(Debug)]
 pub(crate) struct Listing {
-    inode: Arc<Inode>,
     handle: DirHandle,
 }
 
@@ -58,14 +57,14 @@ impl Room {
 
 impl Listing {
     /// Opens `inode`.
-    pub(crate) fn open(union: &Union, inode: Arc<Inode>) -> Result<Listing> {
-        let handle = union.open_dir(&inode)?;
-        Ok(Listing { inode, handle })
+    pub(crate) fn open(union: &Union, inode: &Arc<Inode>) -> Result<Listing> {
+        let handle = union.open_dir(inode)?;
+        Ok(Listing { handle })
     }
 
     /// The directory.
     pub(crate) fn inode(&self) -> &Arc<Inode> {
-        &self.inode
+        self.handle.inode()
     }
 
     /// Fills `reply` from `offset` on.
@@ -118,7 +117,7 @@ impl Listing {
             // Names first, look-ups after: the directory's locks are free by then.
             let batch = self.batch(union, position)?;
             for listed in &batch {
-                let told = match union.lookup(&self.inode, &listed.name) {
+                let told = match union.lookup(self.inode(), &listed.name) {
                     Ok(Some(entry)) => Told::of(union, &entry, presentation),
                     // Removed since the snapshot.
                     Ok(None) => continue,
@@ -181,11 +180,11 @@ impl Listing {
         offset: u64,
         mut add: impl FnMut(u64, u64, &'static str) -> Room,
     ) -> Room {
-        if offset < 1 && add(self.inode.number(), 1, ".") == Room::None {
+        if offset < 1 && add(self.inode().number(), 1, ".") == Room::None {
             return Room::None;
         }
         if offset < FIRST {
-            return add(union.parent_number(&self.inode), FIRST, "..");
+            return add(union.parent_number(self.inode()), FIRST, "..");
         }
         Room::Left
     }

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use fuser::{Config, Session, SessionACL};
 use overlay_core::Union;
+use overlay_core::union::Live;
 
 use crate::adapter::Adapter;
 use crate::presentation::Presentation;
@@ -112,7 +113,8 @@ impl Mount {
         let unmounter = Unmounter::of(&point);
         // Now that nothing about the mount can be refused any more.
         let recovered = self.union.recover();
-        let adapter = Adapter::new(self.union, self.presentation);
+        let live = Arc::new(Live::new(self.union));
+        let adapter = Adapter::new(live, self.presentation);
         let notifier = adapter.notifier();
         let session = recovered.map_err(MountError::Recover).and_then(|()| {
             Session::from_fd(adapter, device.fd, config.acl, config)

@@ -106,12 +106,7 @@ impl Union {
         Ok((entry, handle))
     }
 
-    fn make(
-        &self,
-        parent: &Arc<Inode>,
-        name: &Name,
-        asked: &Asked<'_>,
-    ) -> Result<Made> {
+    fn make(&self, parent: &Arc<Inode>, name: &Name, asked: &Asked<'_>) -> Result<Made> {
         self.with_room(|tries| {
             loop {
                 if let Some(made) = self.try_make(parent, name, asked, tries)? {

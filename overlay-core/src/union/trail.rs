@@ -13,7 +13,7 @@ use dashmap::DashMap;
 use super::inode::{Inode, Link};
 use super::table::ROOT;
 use super::{Entry, Union};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::name::NameBuf;
 
 /// The mount option `nfs_export`: how long a file handle of the union is good.
@@ -132,6 +132,17 @@ impl Trails {
 }
 
 impl Union {
+    /// As [`Union::recall`] for an inode that is in use. One that the branches
+    /// lost when they changed is as one that was removed.
+    ///
+    /// Errors: `ENOENT` then, `ESTALE` if they never changed.
+    pub fn recall_after_change(&self, number: u64) -> Result<Entry> {
+        match self.table.is_handed_over() {
+            true => self.recall(number)?.ok_or(Error::NotFound),
+            false => Err(Error::Stale),
+        }
+    }
+
     /// The inode with this number, found again if it was forgotten; `None` if
     /// it is gone, or no trail leads to it ([`NfsExport`]).
     pub fn recall(&self, number: u64) -> Result<Option<Entry>> {

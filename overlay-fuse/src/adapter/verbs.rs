@@ -1,6 +1,7 @@
 //! The requests that take more than one call of the union.
 
 use std::ffi::OsStr;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use fuser::{
@@ -9,8 +10,8 @@ use fuser::{
 };
 use overlay_core::error::Errno;
 use overlay_core::layer::{NewKind, RenameMode, SeekTo, SetXattr};
-use overlay_core::union::{Entry, Inode, OpenOptions};
-use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr, Union};
+use overlay_core::union::{Entry, Inode, Live, Now, OpenOptions};
+use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr};
 
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
@@ -31,10 +32,10 @@ const FMODE_EXEC: i32 = 0x20;
 const CAPABILITY: &[u8] = b"security.capability";
 
 impl Adapter {
-    /// Answers from `union`.
-    pub(crate) fn new(union: Arc<Union>, presentation: Presentation) -> Adapter {
+    /// Answers from `live`.
+    pub(crate) fn new(live: Arc<Live>, presentation: Presentation) -> Adapter {
         Adapter {
-            union,
+            live,
             presentation,
             files: Handles::new(),
             running: Arc::default(),
@@ -47,21 +48,6 @@ impl Adapter {
     /// Where the session's notifier belongs, before the session runs.
     pub(crate) fn notifier(&self) -> Arc<OnceLock<Notifier>> {
         Arc::clone(&self.notifier)
-    }
-
-    pub(super) fn inode(&self, ino: INodeNo) -> Result<Arc<Inode>> {
-        self.union.known(ino.0).ok_or(Error::Stale)
-    }
-
-    /// An inode that the kernel may have forgotten.
-    fn recall(&self, ino: INodeNo) -> Result<Entry> {
-        self.union.recall(ino.0)?.ok_or(Error::Stale)
-    }
-
-    /// The entry as the kernel is told of it; counts the kernel's reference.
-    fn pinned(&self, entry: &Entry) -> Known {
-        self.union.pin(&entry.inode);
-        Known::of(entry, &self.presentation)
     }
 
     /// Who asks, as the union knows them.
@@ -82,6 +68,56 @@ impl Adapter {
             true => FopenFlags::FOPEN_NOFLUSH,
             false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
         }
+    }
+
+    /// The adapter with the union as it is now. One for a request: see
+    /// [`Now`](overlay_core::union::Now).
+    pub(super) fn now(&self) -> Serving<'_> {
+        Serving {
+            adapter: self,
+            union: self.live.now(),
+        }
+    }
+}
+
+/// The adapter with the union as it is while one request is answered.
+pub(super) struct Serving<'a> {
+    adapter: &'a Adapter,
+    pub(super) union: Now<'a>,
+}
+
+impl Deref for Serving<'_> {
+    type Target = Adapter;
+
+    fn deref(&self) -> &Adapter {
+        self.adapter
+    }
+}
+
+impl Serving<'_> {
+    pub(super) fn inode(&self, ino: INodeNo) -> Result<Arc<Inode>> {
+        match self.union.known(ino.0) {
+            Some(inode) => Ok(inode),
+            None => self.find_again(ino),
+        }
+    }
+
+    /// An inode that was known before the branches changed.
+    #[cold]
+    fn find_again(&self, ino: INodeNo) -> Result<Arc<Inode>> {
+        let entry = self.union.recall_after_change(ino.0)?;
+        Ok(entry.inode)
+    }
+
+    /// An inode that the kernel may have forgotten.
+    fn recall(&self, ino: INodeNo) -> Result<Entry> {
+        self.union.recall(ino.0)?.ok_or(Error::Stale)
+    }
+
+    /// The entry as the kernel is told of it; counts the kernel's reference.
+    fn pinned(&self, entry: &Entry) -> Known {
+        self.union.pin(&entry.inode);
+        Known::of(entry, &self.presentation)
     }
 
     pub(super) fn look_up(&self, parent: INodeNo, name: &OsStr) -> Result<Option<Known>> {
