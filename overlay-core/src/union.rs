@@ -64,7 +64,8 @@ pub use inode::Inode;
 pub use live::{Live, Now};
 pub use open::{Handle, OpenOptions};
 pub use options::{
-    DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Recover, RedirectDir, Xino,
+    DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Others, Recover, RedirectDir,
+    Xino,
 };
 pub use readdir::{DirEntry, DirHandle, Flow};
 

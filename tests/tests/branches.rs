@@ -304,11 +304,18 @@ fn a_branch_with_open_files_stays() {
     assert_eq!(freeze(), Err(Error::InUse("g".into())));
     drop(writes);
     freeze().unwrap();
-    let refused = live.now().create(&live.now().root(), name("x"), NewKind::Regular, 0o644, &ME);
+    let refused = live
+        .now()
+        .create(&live.now().root(), name("x"), NewKind::Regular, 0o644, &ME);
     assert_eq!(refused.unwrap_err(), Error::ReadOnly);
     drop(reads);
     remove(ids[1]).unwrap();
-    assert!(live.now().lookup(&live.now().root(), name("d")).unwrap().is_none());
+    assert!(
+        live.now()
+            .lookup(&live.now().root(), name("d"))
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[test]

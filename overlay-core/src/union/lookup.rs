@@ -15,11 +15,20 @@ use super::protection::Protected;
 use super::search::View;
 use super::table::ObjectId;
 use super::target::Target;
-use super::{Entry, Union, index};
+use super::{Entry, Others, Union, index};
 use crate::attr::Protection;
 use crate::dialect::{Says, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::name::Name;
+
+/// How a new inode gets into the table.
+#[derive(Debug, Clone, Copy)]
+enum Entering {
+    /// Unless another thread was faster.
+    IfNew,
+    /// In place of one that is not what is there any more.
+    InPlace,
+}
 
 /// What a writable branch itself stores at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,13 +157,17 @@ impl Union {
         let mut number = given.unwrap_or_else(|| self.table.number_of(id));
         if let Some(known) = self.table.get(number) {
             if known.links.read().contains(parent, name) {
+                self.refresh_parts(&known, view.parts);
                 return known;
             }
             // Two places that show one directory of a branch: only a damaged
             // stack, or one with mounts inside, has that. They stay apart.
             number = self.table.split_number(parent, name);
             match self.table.get(number) {
-                Some(known) if known.links.read().contains(parent, name) => return known,
+                Some(known) if known.links.read().contains(parent, name) => {
+                    self.refresh_parts(&known, view.parts);
+                    return known;
+                }
                 // It was moved or removed: the name means another one now.
                 Some(_) => {
                     self.table.forget_split(parent, name);
@@ -185,6 +198,31 @@ impl Union {
         ))
     }
 
+    /// Notes what a directory is made of now, where others may have changed
+    /// that. The lock of its parent is held, under which we do so ourselves.
+    fn refresh_parts(&self, known: &Inode, parts: Vec<Part>) {
+        match self.options.others {
+            Others::KeepAway => return,
+            Others::Write => {}
+        }
+        let same = |(one, other): (&Part, &Part)| (one.branch, one.id) == (other.branch, other.id);
+        if let Some(directory) = known.directory() {
+            let before = directory.parts();
+            if before.len() != parts.len() || !before.iter().zip(&parts).all(same) {
+                directory.parts.set(Parts::new(parts));
+            }
+        }
+    }
+
+    /// Whether an inode is of what a look-up found, as far as others may have
+    /// changed that: they removed a copy, or made one.
+    fn is_current(&self, known: &Inode, view: &View) -> bool {
+        match self.options.others {
+            Others::KeepAway => true,
+            Others::Write => known.home() == view.branch,
+        }
+    }
+
     fn file_inode(&self, parent: &Arc<Inode>, name: &Name, mut view: View) -> Result<Arc<Inode>> {
         let entry = match &view.copy {
             Some(node) => self.entry_of_written(parent, name, &**node, &view.attr)?,
@@ -209,9 +247,14 @@ impl Union {
             true => self.table.split_number(parent, name),
             false => own,
         };
-        let inode = match self.table.get(number) {
-            Some(known) => known,
-            None => {
+        let known = self.table.get(number);
+        let entering = match known {
+            Some(_) => Entering::InPlace,
+            None => Entering::IfNew,
+        };
+        let inode = match known {
+            Some(known) if self.is_current(&known, &view) => known,
+            Some(_) | None => {
                 let branch = view.branch;
                 let copy = view.copy.take().map(|node| Copy { branch, node });
                 let other = Other {
@@ -225,7 +268,8 @@ impl Union {
                 let shown = shown.unwrap_or(number);
                 let numbers = (number, shown);
                 let protection = view.attr.protection;
-                let made = self.new_file(numbers, other, protection, (parent, name));
+                let place = (parent, name);
+                let made = self.new_file(numbers, other, protection, place, entering);
                 self.refresh_data(&made)?;
                 made
             }
@@ -272,7 +316,8 @@ impl Union {
                     indexed: Some(entry.indexed),
                 };
                 let numbers = (number, number);
-                let made = self.new_file(numbers, other, attr.protection, (parent, name));
+                let (place, entering) = ((parent, name), Entering::IfNew);
+                let made = self.new_file(numbers, other, attr.protection, place, entering);
                 self.refresh_data(&made)?;
                 self.adopt_copy(&made)?;
                 made
@@ -291,6 +336,7 @@ impl Union {
         other: Other,
         protection: Protection,
         (parent, name): (&Arc<Inode>, &Name),
+        entering: Entering,
     ) -> Arc<Inode> {
         let link = Link {
             parent: Arc::clone(parent),
@@ -306,7 +352,10 @@ impl Union {
             Some(link),
             &self.table,
         );
-        self.table.enter(inode)
+        match entering {
+            Entering::IfNew => self.table.enter(inode),
+            Entering::InPlace => self.table.replace(inode),
+        }
     }
 
     /// Whether `number` is that of another object: one that says it is a copy

@@ -33,6 +33,20 @@ pub struct Options {
     pub copy_up: CopyUpPolicy,
     /// What random policies begin with.
     pub seed: u64,
+    /// Whether others may write to the branches.
+    pub others: Others,
+}
+
+/// Whether others than the union write to its branches while it is in use: the
+/// option `udba` of AuFS (User's Direct Branch Access).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Others {
+    /// They do not. If they do, what is known of an object need not be right
+    /// any more; nothing is lost.
+    #[default]
+    KeepAway,
+    /// They may: a look-up finds what is there now.
+    Write,
 }
 
 /// What the default ACL of a directory is to a new object in it.

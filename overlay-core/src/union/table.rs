@@ -230,6 +230,25 @@ impl Table {
         live.unwrap_or(inode)
     }
 
+    /// Enters an inode in place of one with its number that is not what is
+    /// there any more; pins of that count for it.
+    pub fn replace(&self, inode: Inode) -> Arc<Inode> {
+        let inode = Arc::new(inode);
+        let mut gone = None;
+        match self.known.entry(inode.number()) {
+            Slot::Vacant(slot) => {
+                slot.insert(Known::new(&inode));
+            }
+            Slot::Occupied(mut slot) => {
+                gone = slot.get_mut().pinned.take();
+                slot.get_mut().revive(&inode);
+            }
+        }
+        // Outside the guard: this may be the last reference.
+        drop(gone);
+        inode
+    }
+
     pub fn pin(&self, inode: &Arc<Inode>) {
         let mut known = self
             .known
