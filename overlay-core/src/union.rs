@@ -65,7 +65,7 @@ pub use live::{Live, Now};
 pub use open::{Handle, OpenOptions};
 pub use options::{
     DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Others, Recover, RedirectDir,
-    Xino,
+    ShowWhiteouts, Xino,
 };
 pub use readdir::{DirEntry, DirHandle, Flow};
 
@@ -160,6 +160,11 @@ impl Union {
             None => self.targets.first().map(|target| &**target),
             Some(_) => None,
         }
+    }
+
+    /// Whether marks that are entries are seen, too.
+    fn shows_whiteouts(&self) -> bool {
+        self.options.whiteouts == ShowWhiteouts::AsTheyAre
     }
 
     /// Whether directories of this part's branch may hold file whiteouts.

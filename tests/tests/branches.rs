@@ -8,7 +8,7 @@ use std::sync::Arc;
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::mem::MemStorage;
 use overlay_core::layer::{NewKind, RenameMode};
-use overlay_core::union::{Handle, Inode, Live, OpenOptions, Options};
+use overlay_core::union::{Handle, Inode, Live, OpenOptions, Options, Others, ShowWhiteouts};
 use overlay_core::{Caller, Dialect, Errno, Error, Name, Owner, Stack, Union};
 
 const ME: Caller = Caller {
@@ -350,4 +350,79 @@ fn what_is_open_follows_its_file_over_a_change_and_a_copy_up() {
     now.write(&writes, b"more", 0).unwrap();
     assert_eq!(content(&now, &reads), b"more");
     assert_eq!(now.attr(reads.inode()).unwrap().size, 4);
+}
+
+#[test]
+fn marks_that_do_not_count_hide_nothing_and_are_not_seen() {
+    let (top, below) = (MemStorage::new(), MemStorage::new());
+    top.write(".wh.f", b"").unwrap();
+    top.mkdir("d").unwrap();
+    top.write("d/.wh..wh..opq", b"").unwrap();
+    below.mkdir("d").unwrap();
+    for path in ["f", "d/f"] {
+        below.write(path, b"x").unwrap();
+    }
+    let seen = |stack| {
+        let union = UnionFs::new(stack).unwrap();
+        let all = union.walk("/").unwrap();
+        all.len() // with the root
+    };
+    let (with, without) = (top.clone(), top);
+    let counted = Stack::new().lower_as(with, aufs()).lower(below.clone());
+    assert_eq!(seen(counted), 2);
+    let ignored = Stack::new().plain_as(without, aufs()).lower(below);
+    assert_eq!(seen(ignored), 4);
+}
+
+#[test]
+fn whiteouts_are_shown_where_that_is_asked_for_and_still_hide() {
+    let (top, below) = (MemStorage::new(), MemStorage::new());
+    top.write(".wh.f", b"").unwrap();
+    below.write("f", b"x").unwrap();
+    below.write("g", b"x").unwrap();
+    let options = Options {
+        whiteouts: ShowWhiteouts::AsTheyAre,
+        ..Options::default()
+    };
+    let stack = Stack::new().lower_as(top, aufs()).lower_as(below, aufs());
+    let written = stack.clone().upper_as(MemStorage::new(), aufs());
+    let union = UnionFs::from_union(Union::with_options(stack, options).unwrap());
+    let names: Vec<String> = union
+        .read_dir("/")
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.name.into_string().unwrap())
+        .collect();
+    assert_eq!(names, [".wh.f", "g"]);
+    assert!(union.exists(".wh.f").unwrap());
+    assert!(!union.exists("f").unwrap());
+    let refused = Union::with_options(written, options).unwrap_err();
+    assert_eq!(refused.errno(), Errno::OPNOTSUPP);
+}
+
+#[test]
+fn what_others_change_is_found_by_the_next_look_up_where_they_may() {
+    let (top, below) = (MemStorage::new(), MemStorage::new());
+    below.mkdir("d").unwrap();
+    below.write("d/f", b"below").unwrap();
+    let options = Options {
+        others: Others::Write,
+        ..Options::default()
+    };
+    let stack = Stack::new().upper(top.clone()).lower(below);
+    let union = Union::with_options(stack, options).unwrap();
+    let d = find(&union, "d");
+    // A directory that comes between, with a file over the one that is known.
+    top.mkdir("d").unwrap();
+    top.write("d/f", b"above").unwrap();
+    assert_eq!(find(&union, "d").number(), d.number());
+    assert_eq!(content(&union, &open(&union, "d/f", false)), b"above");
+    // A copy that goes.
+    let other = UnionFs::new(Stack::new().upper(top)).unwrap();
+    other.remove_dir_all("d").unwrap();
+    assert_eq!(content(&union, &open(&union, "d/f", false)), b"below");
+    let union = UnionFs::from_union(union);
+    union.write("d/f", b"ours").unwrap();
+    other.remove_file("d/f").unwrap();
+    assert_eq!(union.read("d/f").unwrap(), b"below");
 }

@@ -88,6 +88,7 @@ impl Union {
             Some(_) => asked.without_redirects()?,
         };
         for target in &targets {
+            options.check_written()?;
             options.check(target.whiteouts)?;
         }
         let table = Arc::new(table);

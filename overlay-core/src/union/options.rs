@@ -35,6 +35,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether others may write to the branches.
     pub others: Others,
+    /// Whether whiteouts are seen.
+    pub whiteouts: ShowWhiteouts,
 }
 
 /// Whether others than the union write to its branches while it is in use: the
@@ -47,6 +49,18 @@ pub enum Others {
     KeepAway,
     /// They may: a look-up finds what is there now.
     Write,
+}
+
+/// Whether whiteouts, and other marks that are entries, are seen: the option
+/// `shwh` of AuFS. They hide what they hide in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShowWhiteouts {
+    /// They are not.
+    #[default]
+    Never,
+    /// They are, by the names that they have on their branch; so only where
+    /// nothing is written.
+    AsTheyAre,
 }
 
 /// What the default ACL of a directory is to a new object in it.
@@ -102,6 +116,16 @@ impl Options {
             });
         };
         Err(Error::Unsupported(why))
+    }
+
+    /// `EOPNOTSUPP` for what only a stack can have that is not written.
+    pub(super) fn check_written(&self) -> Result<()> {
+        match self.whiteouts {
+            ShowWhiteouts::Never => Ok(()),
+            ShowWhiteouts::AsTheyAre => Err(Error::Unsupported(
+                "whiteouts are shown where nothing is written (shwh)",
+            )),
+        }
     }
 
     /// `EOPNOTSUPP` for what needs marks that the writable branch does not

@@ -16,6 +16,7 @@ use super::Union;
 use super::inode::Inode;
 use super::locks::{DirHeld, DirRead};
 use super::opened::{Opened, Use};
+use super::options::ShowWhiteouts;
 use super::part::Part;
 use super::table::{ObjectId, ROOT};
 use crate::attr::FileKind;
@@ -221,7 +222,7 @@ impl Union {
         let mut seen: HashMap<NameBuf, usize> = HashMap::new();
         let several = parts.len() > 1;
         for part in &parts {
-            for new in read_part(part)? {
+            for new in read_part(part, self.options.whiteouts)? {
                 if self.is_reserved(&new.name) {
                     continue;
                 }
@@ -271,7 +272,8 @@ impl Union {
 
 /// The entries of one part. Only what may be a whiteout, or whose kind the
 /// filesystem does not tell, costs a `stat(2)`.
-fn read_part(part: &Listing<'_>) -> Result<Vec<Met>> {
+fn read_part(part: &Listing<'_>, whiteouts: ShowWhiteouts) -> Result<Vec<Met>> {
+    let shown = whiteouts == ShowWhiteouts::AsTheyAre;
     let dev = part.node.attr()?.dev;
     let mut raw: Vec<(NameBuf, Option<FileKind>, u64)> = Vec::new();
     part.node.entries(&mut |entry| {
@@ -284,10 +286,13 @@ fn read_part(part: &Listing<'_>) -> Result<Vec<Met>> {
         let id = ObjectId::new(dev, ino);
         match part.reading.meaning(&name) {
             Meaning::Entry => {}
-            Meaning::Hides(name) => {
-                hidden.push((name.to_owned(), id));
-                continue;
+            Meaning::Hides(hides) => {
+                hidden.push((hides.to_owned(), id));
+                if !shown {
+                    continue;
+                }
             }
+            Meaning::Private if shown => {}
             Meaning::Private => continue,
         }
         let (kind, hides) = match kind {
@@ -310,7 +315,7 @@ fn read_part(part: &Listing<'_>) -> Result<Vec<Met>> {
             name,
             kind,
             id,
-            hides,
+            hides: hides && !shown,
             over_directory: false,
             written: part.written,
         });

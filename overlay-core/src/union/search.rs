@@ -236,7 +236,8 @@ impl Union {
         let mut at = 0;
         while let Some(name) = goal.way.get(at) {
             let last = at + 1 == goal.way.len();
-            if dialect.reserves(name) {
+            let is_mark = dialect.reserves(name);
+            if is_mark && !self.shows_whiteouts() {
                 return Ok(probe);
             }
             let found = here.entry(name)?;
@@ -248,10 +249,15 @@ impl Union {
                     && self.may_hold_marked_files(part.branch, &*here)?;
             }
             let seen = found.as_ref().map(|(node, attr)| (&**node, attr));
-            let says = reading.says(&*here, name, seen, probe.file_whiteouts)?;
+            let says = match (is_mark, &found) {
+                (true, Some(_)) => Says::Shows,
+                (true, None) => Says::Nothing,
+                (false, _) => reading.says(&*here, name, seen, probe.file_whiteouts)?,
+            };
             probe.ends |= matches!(says, Says::Hides | Says::ShowsAlone);
             // Of a mark that does not count, it says nothing though it is there.
-            let shows = matches!(says, Says::Shows | Says::ShowsAlone);
+            let shows = matches!(says, Says::Shows | Says::ShowsAlone)
+                || says == Says::Hides && self.shows_whiteouts();
             let (Some((node, attr)), true) = (found, shows) else {
                 return Ok(probe);
             };
