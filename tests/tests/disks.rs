@@ -249,6 +249,10 @@ fn a_full_branch_is_left_for_the_next_where_the_policy_allows_it() {
         let disks = Disks::new(&dir, &[4, 4, 4], 100);
         for root in &disks.roots {
             fs::create_dir(root.join("d")).unwrap();
+            fs::create_dir(root.join("filler")).unwrap();
+            for at in 0..statvfs(root).unwrap().f_ffree.saturating_sub(30) {
+                fs::File::create(root.join(format!("filler/{at}"))).unwrap();
+            }
         }
         let union = disks.union(&policy, "tdp", &[]);
         // Inodes run out, so that it is making a file that fails, not writing.
