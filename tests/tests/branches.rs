@@ -8,7 +8,9 @@ use std::sync::Arc;
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::mem::MemStorage;
 use overlay_core::layer::{NewKind, RenameMode};
-use overlay_core::union::{Handle, Inode, Live, OpenOptions, Options, Others, ShowWhiteouts};
+use overlay_core::union::{
+    Handle, Index, Inode, Live, Metacopy, OpenOptions, Options, Others, RedirectDir, ShowWhiteouts,
+};
 use overlay_core::{Caller, Dialect, Errno, Error, Name, Owner, Stack, Union};
 
 const ME: Caller = Caller {
@@ -425,4 +427,56 @@ fn what_others_change_is_found_by_the_next_look_up_where_they_may() {
     union.write("d/f", b"ours").unwrap();
     other.remove_file("d/f").unwrap();
     assert_eq!(union.read("d/f").unwrap(), b"below");
+}
+
+#[test]
+fn a_stack_with_several_writable_branches_refuses_what_lies_elsewhere() {
+    let home = Home::new("ww");
+    for (option, options) in [
+        (
+            "redirect_dir=on",
+            Options {
+                redirect_dir: RedirectDir::On,
+                ..Options::default()
+            },
+        ),
+        (
+            "metacopy=on",
+            Options {
+                metacopy: Metacopy::On,
+                ..Options::default()
+            },
+        ),
+        (
+            "index=on",
+            Options {
+                index: Index::On,
+                ..Options::default()
+            },
+        ),
+    ] {
+        let refused = Union::with_options(home.stack(), options).unwrap_err();
+        assert_eq!(refused.errno(), Errno::OPNOTSUPP, "{option}");
+        assert!(refused.to_string().contains(option), "{refused}");
+    }
+    // One that another union made is not followed.
+    let (top, below) = (MemStorage::new(), MemStorage::new());
+    below.mkdir("old").unwrap();
+    below.write("old/f", b"").unwrap();
+    {
+        let options = Options {
+            redirect_dir: RedirectDir::On,
+            ..Options::default()
+        };
+        let stack = Stack::new().upper(top.clone()).lower(below.clone());
+        let union = UnionFs::from_union(Union::with_options(stack, options).unwrap());
+        union.rename("old", "new").unwrap();
+    }
+    let stack = Stack::new()
+        .upper(MemStorage::new())
+        .upper(MemStorage::new())
+        .lower(top)
+        .lower(below);
+    let union = UnionFs::new(stack).unwrap();
+    assert_eq!(union.read_dir("new").unwrap_err().errno(), Errno::PERM);
 }

@@ -58,6 +58,7 @@ const KINDS: &[&str] = &[
     "option tests",
     "travel tests",
     "rename tests",
+    "pool tests",
 ];
 
 /// Rules in `text` are numbered `letter` 1, 2, 3, ... and name tests, which are
