@@ -75,18 +75,8 @@ impl Disks {
             let file = fs::File::create(&image).unwrap();
             file.set_len(size << 20).unwrap();
             let made = image.to_str().unwrap();
-            let journal = [
-                "-q",
-                "-F",
-                "-m",
-                "0",
-                "-N",
-                "4096",
-                "-O",
-                "^has_journal",
-                made,
-            ];
-            run("mkfs.ext4", &journal);
+            let plain = ["-q", "-F", "-m", "0", "-O", "^has_journal"];
+            run("mkfs.ext4", &[&plain[..], &["-N", &inodes, made]].concat());
             fs::create_dir_all(&root).unwrap();
             run("mount", &["-o", "loop", made, root.to_str().unwrap()]);
             roots.push(root);
