@@ -16,7 +16,7 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::ControlFlow;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::attr::{Attr, FileKind, Owner, SetAttr, StatFs};
@@ -84,6 +84,12 @@ pub trait Node: Any + Debug + Send + Sync {
     /// `user_namespaces(7)`). Then a copy of it would change hands.
     fn hides_owner(&self, _attr: &Attr) -> Result<bool> {
         Ok(false)
+    }
+
+    /// A descriptor of this directory, for whoever has to be told of changes in
+    /// it; `None` where nobody else can make any, which is the default.
+    fn descriptor(&self) -> Result<Option<OwnedFd>> {
+        Ok(None)
     }
 
     /// A name of the object that outlives renames and mounts; `None` where

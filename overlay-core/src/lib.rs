@@ -11,6 +11,7 @@
 //! | [`name`], [`attr`], [`error`], [`how`], [`handle`] | the words: names are bytes, errors have one errno |
 //! | [`sys`] | system calls, one a function; the only unsafe code |
 //! | [`layer`] | what one branch stores: objects and how they change, on disk ([`layer::dir`]) or in memory ([`layer::mem`]) |
+//! | [`watch`] | being told what others change in directories |
 //! | [`dialect`] | how whiteouts and opaque directories look on a branch |
 //! | [`stack`], [`policy`] | the branches, top first, and which one takes changes |
 //! | [`check`] | a stack that nobody uses looked over, and repaired |
@@ -37,6 +38,7 @@ pub mod spec;
 pub mod stack;
 pub mod sys;
 pub mod union;
+pub mod watch;
 
 pub use attr::{Attr, FileKind, Owner, Protection, SetAttr, SetTime, StatFs, Timestamp};
 pub use dialect::{Dialect, Namespace};

@@ -12,11 +12,13 @@ use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use crate::name::Name;
 
 pub mod copy;
 pub mod dir;
+pub mod fanotify;
 pub mod handle;
 pub mod limit;
 pub mod lock;
@@ -79,4 +81,9 @@ impl fmt::Display for Object<'_> {
             Object::Held(fd) => write!(f, "fd {}", fd.as_raw_fd()),
         }
     }
+}
+
+/// What the last call of libc answered.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -24,6 +24,7 @@ use overlay_core::union::{Entry, Inode, Live};
 
 use crate::answer::{answer, asked};
 use crate::convert::{file_attr, new_node, rename_mode, seek_to, set_time, set_xattr};
+use crate::follow::Follower;
 use crate::handles::Handles;
 use crate::listing::Listing;
 use crate::presentation::{Presentation, Xattrs};
@@ -72,6 +73,8 @@ pub(crate) struct Adapter {
     running: Arc<Running>,
     listings: Handles<Listing>,
     strangers: Strangers,
+    /// Who tells the kernel what others change, if anybody does.
+    follower: Option<Arc<Follower>>,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,
 }
@@ -380,7 +383,9 @@ impl Filesystem for Adapter {
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply::opened(reply, asked("opendir", ino), FopenFlags::empty(), || {
             let now = self.now();
-            let listing = Listing::open(&now.union, &now.inode(ino)?)?;
+            let inode = now.inode(ino)?;
+            now.follow(&inode);
+            let listing = Listing::open(&now.union, &inode)?;
             Ok(self.listings.insert(listing))
         });
     }

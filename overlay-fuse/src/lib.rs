@@ -10,6 +10,7 @@ mod answer;
 pub mod cli;
 mod convert;
 pub mod demo;
+mod follow;
 mod handles;
 mod ids;
 mod listing;

@@ -13,6 +13,7 @@ use overlay_core::Union;
 use overlay_core::union::Live;
 
 use crate::adapter::Adapter;
+use crate::follow::Follower;
 use crate::presentation::Presentation;
 
 mod device;
@@ -53,6 +54,7 @@ pub struct Mount {
     options: MountOptions,
     presentation: Presentation,
     threads: Option<NonZeroUsize>,
+    follows: bool,
 }
 
 impl Mount {
@@ -63,6 +65,7 @@ impl Mount {
             options: MountOptions::new(),
             presentation: Presentation::new(),
             threads: None,
+            follows: false,
         }
     }
 
@@ -85,6 +88,14 @@ impl Mount {
         self
     }
 
+    /// What others change in the branches is seen at once, though the kernel
+    /// keeps what it knows (`udba=notify` of AuFS). The union has to find it:
+    /// [`Others::Write`](overlay_core::union::Others).
+    pub fn follow_others(mut self) -> Mount {
+        self.follows = true;
+        self
+    }
+
     /// Mounts at the directory `point`. Requests are answered from the moment
     /// this returns.
     ///
@@ -101,6 +112,10 @@ impl Mount {
             true => self.options.set(MountFlag::ReadOnly),
             false => self.options,
         };
+        let follower = match self.follows {
+            true => Some(Follower::new(&self.union).map_err(MountError::Follow)?),
+            false => None,
+        };
         let device = device::mount(&point, &options)?;
         let mut config = Config::default();
         config.acl = match options.allows_others() {
@@ -114,9 +129,14 @@ impl Mount {
         // Now that nothing about the mount can be refused any more.
         let recovered = self.union.recover();
         let live = Arc::new(Live::new(self.union));
-        let adapter = Adapter::new(live, self.presentation);
+        let following = follower.clone();
+        let adapter = Adapter::new(Arc::clone(&live), self.presentation, follower);
         let notifier = adapter.notifier();
         let session = recovered.map_err(MountError::Recover).and_then(|()| {
+            if let Some(follower) = following {
+                let started = follower.start(&live, Arc::clone(&notifier));
+                started.map_err(MountError::Session)?;
+            }
             Session::from_fd(adapter, device.fd, config.acl, config)
                 .and_then(|session| {
                     notifier.get_or_init(|| session.notifier());

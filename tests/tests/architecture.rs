@@ -11,7 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["name", "attr", "error"],
     &["how", "handle"],
     &["sys"],
-    &["layer"],
+    &["layer", "watch"],
     &["dialect"],
     &["stack", "policy"],
     &["check", "convert"],

@@ -6,8 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Object;
 use super::proc::ProcPath;
+use super::{Object, last_errno};
 use crate::error::{Error, Result};
 use crate::handle::Identity;
 
@@ -198,8 +198,4 @@ fn btrfs_uuid(dir: &OwnedFd) -> Option<[u8; 16]> {
             None
         }
     }
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -1,6 +1,7 @@
 //! Attributes as the union shows and changes them. Takes no lock of its own;
 //! changes copy up first.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Union;
@@ -10,6 +11,7 @@ use super::table::ROOT;
 use crate::attr::{Attr, FileKind, Protection, SetAttr, StatFs};
 use crate::error::{Error, Result};
 use crate::stack::Store;
+use crate::watch::Watcher;
 
 impl Inode {
     /// What the union shows of `attr`, the attributes of the part on top.
@@ -83,6 +85,28 @@ impl Union {
             inode.copy().ok_or(Error::Stale)?.set_attr(&rest)?;
         }
         self.attr(inode)
+    }
+
+    /// From now on `watcher` tells what others change in a directory, under its
+    /// number; `false` if it cannot tell all of it.
+    pub fn watch(&self, inode: &Arc<Inode>, watcher: &Watcher) -> Result<bool> {
+        let mut whole = true;
+        for part in inode.parts() {
+            if let Some(directory) = part.node.descriptor()? {
+                whole &= watcher.add(directory.as_fd(), inode.number())?;
+            }
+        }
+        Ok(whole)
+    }
+
+    /// Ends [`Union::watch`].
+    pub fn unwatch(&self, inode: &Arc<Inode>, watcher: &Watcher) -> Result<()> {
+        for part in inode.parts() {
+            if let Some(directory) = part.node.descriptor()? {
+                watcher.remove(directory.as_fd())?;
+            }
+        }
+        Ok(())
     }
 
     /// The target of a symlink; `EINVAL` for anything else.

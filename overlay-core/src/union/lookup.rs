@@ -215,11 +215,22 @@ impl Union {
     }
 
     /// Whether an inode is of what a look-up found, as far as others may have
-    /// changed that: they removed a copy, or made one.
-    fn is_current(&self, known: &Inode, view: &View) -> bool {
+    /// changed that: they removed a copy, or made one, or moved the object away
+    /// from the name that the inode goes by.
+    fn is_current(&self, known: &Inode, parent: &Arc<Inode>, name: &Name, view: &View) -> bool {
         match self.options.others {
-            Others::KeepAway => true,
-            Others::Write => known.home() == view.branch,
+            Others::KeepAway => return true,
+            Others::Write => {}
+        }
+        if known.home() != view.branch {
+            return false;
+        }
+        match known.link() {
+            Some(link) if !link.is(parent, name) => known
+                .node()
+                .attr()
+                .is_ok_and(|attr| ObjectId::from(&attr) == ObjectId::from(&view.attr)),
+            Some(_) | None => true,
         }
     }
 
@@ -253,7 +264,7 @@ impl Union {
             None => Entering::IfNew,
         };
         let inode = match known {
-            Some(known) if self.is_current(&known, &view) => known,
+            Some(known) if self.is_current(&known, parent, name, &view) => known,
             Some(_) | None => {
                 let branch = view.branch;
                 let copy = view.copy.take().map(|node| Copy { branch, node });
@@ -368,11 +379,16 @@ impl Union {
             return Ok(false);
         }
         let part = match (&view.copy, known.copy()) {
-            (Some(_), Some(node)) => node.attr()?,
-            (None, None) => known.node().attr()?,
+            (Some(_), Some(node)) => node.attr(),
+            (None, None) => known.node().attr(),
             (Some(_), None) | (None, Some(_)) => return Ok(true),
         };
-        Ok(ObjectId::from(&part) != ObjectId::from(&view.attr))
+        match part {
+            Ok(part) => Ok(ObjectId::from(&part) != ObjectId::from(&view.attr)),
+            // Somebody else moved it, perhaps to here.
+            Err(Error::NotFound) if self.options.others == Others::Write => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Notes that `inode` is reached by this name too.

@@ -16,6 +16,7 @@ use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr};
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
 use crate::convert::file_attr;
+use crate::follow::Follower;
 use crate::handles::Handles;
 use crate::presentation::Presentation;
 use crate::running::OpenFile;
@@ -33,7 +34,11 @@ const CAPABILITY: &[u8] = b"security.capability";
 
 impl Adapter {
     /// Answers from `live`.
-    pub(crate) fn new(live: Arc<Live>, presentation: Presentation) -> Adapter {
+    pub(crate) fn new(
+        live: Arc<Live>,
+        presentation: Presentation,
+        follower: Option<Arc<Follower>>,
+    ) -> Adapter {
         Adapter {
             live,
             presentation,
@@ -41,6 +46,7 @@ impl Adapter {
             running: Arc::default(),
             listings: Handles::new(),
             strangers: Strangers::default(),
+            follower,
             notifier: Arc::default(),
         }
     }
@@ -120,6 +126,13 @@ impl Serving<'_> {
         Known::of(entry, &self.presentation)
     }
 
+    /// From now on the kernel is told what others change in a directory.
+    pub(super) fn follow(&self, directory: &Arc<Inode>) {
+        if let Some(follower) = &self.follower {
+            follower.watch(&self.union, directory);
+        }
+    }
+
     pub(super) fn look_up(&self, parent: INodeNo, name: &OsStr) -> Result<Option<Known>> {
         // File handles (open_by_handle_at(2), NFS) are resolved by these two.
         let entry = match name.as_encoded_bytes() {
@@ -130,6 +143,7 @@ impl Serving<'_> {
             }
             _ => {
                 let parent = self.inode(parent)?;
+                self.follow(&parent);
                 self.union.lookup(&parent, Name::from_os(name)?)?
             }
         };
@@ -138,7 +152,18 @@ impl Serving<'_> {
 
     pub(super) fn forget_pins(&self, ino: INodeNo, count: u64) {
         match answer(asked("forget", ino), || {
-            self.union.unpin(ino.0, self.strangers.part(ino.0, count));
+            let count = self.strangers.part(ino.0, count);
+            match &self.follower {
+                None => self.union.unpin(ino.0, count),
+                Some(follower) => {
+                    let inode = self.union.known(ino.0);
+                    self.union.unpin(ino.0, count);
+                    // Of it alone: the kernel has it no more.
+                    if let Some(inode) = inode.filter(|inode| Arc::strong_count(inode) == 1) {
+                        follower.leave(&self.union, &inode);
+                    }
+                }
+            }
             Ok(())
         }) {
             // No reply exists for it; a panic has been logged.

@@ -83,6 +83,12 @@ pub enum MountError {
         "the work directory cannot be made ready ({0}): check it and the room on its filesystem"
     )]
     Recover(#[source] overlay_core::Error),
+    /// What others change cannot be followed.
+    #[error(
+        "changes by others cannot be followed ({0}): write udba=reval, which looks at each name \
+         again"
+    )]
+    Follow(#[source] overlay_core::Error),
     /// The conversation with the kernel failed.
     #[error("serving the mount failed: {0}")]
     Session(#[source] io::Error),
@@ -100,6 +106,7 @@ impl MountError {
     pub(crate) fn is_about_an_option(&self) -> bool {
         match self {
             MountError::HelperOption(_)
+            | MountError::Follow(_)
             | MountError::AllowOther
             | MountError::RootOnly(_)
             | MountError::Propagation(_)

@@ -28,6 +28,12 @@ impl Node for DirNode {
         sys::stat::attr_of(At::new(dir.fd(), name))
     }
 
+    fn descriptor(&self) -> Result<Option<OwnedFd>> {
+        let own = self.directory()?.fd().try_clone_to_owned();
+        own.map(Some)
+            .map_err(|_| Error::system("fcntl", "a directory", Errno::MFILE))
+    }
+
     fn lookup(&self, name: &Name) -> Result<Option<Found<dyn Node>>> {
         let Some((node, attr)) = self.find(name)? else {
             return Ok(None);

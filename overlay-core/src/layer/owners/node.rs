@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::file::OwnedFile;
@@ -135,6 +136,10 @@ impl<N: Node + ?Sized + 'static> Node for Owned<N> {
 
     fn handle(&self) -> Result<Option<FileHandle>> {
         self.inner.handle()
+    }
+
+    fn descriptor(&self) -> Result<Option<OwnedFd>> {
+        self.inner.descriptor()
     }
 
     fn hides_owner(&self, _: &Attr) -> Result<bool> {

@@ -1,0 +1,239 @@
+//! What others change in the branches, and the kernel has to know (`udba=notify`
+//! of AuFS): each directory that the kernel knows is watched before any of its
+//! names is told, and what changes in it is taken out of the kernel's caches.
+//!
+//! Owns a thread, which ends soon after the mount does. Its one lock is a leaf.
+//! The kernel is told while nothing is held: it may wait for a request of its
+//! own to be answered first.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+use std::time::Duration;
+
+use fuser::{INodeNo, Notifier};
+use overlay_core::union::{Inode, Live};
+use overlay_core::watch::{Change, Watcher};
+use overlay_core::{Error, FileKind, Name, NameBuf, Result, Union};
+use parking_lot::Mutex;
+
+/// How long the thread waits before it looks whether it is still needed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the names of AuFS' marks begin with: they speak of another name.
+const MARK: &[u8] = b".wh.";
+/// The mark that speaks of its directory.
+const OPAQUE: &[u8] = b".wh..wh.opq";
+
+/// Follows changes by others.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    watcher: Watcher,
+    watched: Mutex<HashSet<u64>>,
+}
+
+impl Follower {
+    /// Watches the root of `union`.
+    ///
+    /// Errors: `EOPNOTSUPP` where a branch's filesystem does not tell.
+    pub(crate) fn new(union: &Union) -> Result<Arc<Follower>> {
+        let follower = Follower {
+            watcher: Watcher::new()?,
+            watched: Mutex::default(),
+        };
+        let root = union.root();
+        match union.watch(&root, &follower.watcher)? {
+            true => follower.watched.lock().insert(root.number()),
+            false => {
+                return Err(Error::Unsupported(
+                    "a branch lies on a filesystem that does not tell what others change",
+                ));
+            }
+        };
+        Ok(Arc::new(follower))
+    }
+
+    /// Sees to it that changes in `directory` are told. Before a name in it is
+    /// looked for: what happens after that is told.
+    pub(crate) fn watch(&self, union: &Union, directory: &Arc<Inode>) {
+        if !self.watched.lock().insert(directory.number()) {
+            return;
+        }
+        match union.watch(directory, &self.watcher) {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!("a filesystem inside a branch does not tell what others change");
+            }
+            Err(error) => {
+                // To be tried again at the next name.
+                self.watched.lock().remove(&directory.number());
+                tracing::warn!(%error, "changes by others in a directory are not told");
+            }
+        }
+    }
+
+    /// The kernel has forgotten `directory`.
+    pub(crate) fn leave(&self, union: &Union, directory: &Arc<Inode>) {
+        if !self.watched.lock().remove(&directory.number()) {
+            return;
+        }
+        if let Err(error) = union.unwatch(directory, &self.watcher) {
+            tracing::debug!(%error, "a directory is watched for nothing");
+        }
+    }
+
+    /// Tells the kernel of changes, in a thread of its own, for as long as
+    /// somebody has `self` and `live`.
+    pub(crate) fn start(
+        self: &Arc<Follower>,
+        live: &Arc<Live>,
+        notifier: Arc<OnceLock<Notifier>>,
+    ) -> io::Result<()> {
+        let (follower, live) = (Arc::downgrade(self), Arc::downgrade(live));
+        thread::Builder::new()
+            .name("overlay-follow".into())
+            .spawn(move || follow(&follower, &live, &notifier))
+            .map(drop)
+    }
+
+    fn tell(&self, change: Change, live: &Live, kernel: &Notifier) {
+        match change {
+            Change::Entry { directory, name } => {
+                let (name, spoken_of) = subject(&name);
+                if spoken_of == Subject::Directory {
+                    return self.tell_of_directory(directory, live, kernel);
+                }
+                if let Some((number, FileKind::Directory)) = child(live, directory, &name) {
+                    // It may have other parts now.
+                    self.watched.lock().remove(&number);
+                }
+                forget_name(kernel, directory, &name);
+                forget_attributes(kernel, directory);
+            }
+            Change::Content { directory, name } => match name {
+                None => forget_attributes(kernel, directory),
+                Some(name) => match child(live, directory, &name) {
+                    Some((number, FileKind::Directory)) => {
+                        // A mark on it may have changed.
+                        self.watched.lock().remove(&number);
+                        forget_name(kernel, directory, &name);
+                        forget_attributes(kernel, number);
+                    }
+                    Some((number, _)) => forget_content(kernel, number),
+                    None => {}
+                },
+            },
+            Change::Anything => {
+                let watched = std::mem::take(&mut *self.watched.lock());
+                tracing::warn!("too many changes by others at once: all is looked at again");
+                for directory in watched {
+                    self.tell_of_directory(directory, live, kernel);
+                }
+            }
+        }
+    }
+
+    /// Anything in a directory may have changed.
+    fn tell_of_directory(&self, directory: u64, live: &Live, kernel: &Notifier) {
+        self.watched.lock().remove(&directory);
+        let names = {
+            let now = live.now();
+            let Some(inode) = now.known(directory) else {
+                return;
+            };
+            let mut names = Vec::new();
+            let listed = now.open_dir(&inode).and_then(|handle| {
+                now.read_dir(&handle, 0, &mut |entry| {
+                    names.push(entry.name.to_owned());
+                    overlay_core::union::Flow::Continue
+                })
+            });
+            if let Err(error) = listed {
+                tracing::debug!(%error, "a directory that changed cannot be listed");
+            }
+            names
+        };
+        for name in names {
+            forget_name(kernel, directory, &name);
+        }
+        forget_content(kernel, directory);
+    }
+}
+
+fn follow(follower: &Weak<Follower>, live: &Weak<Live>, notifier: &OnceLock<Notifier>) {
+    while let Some(follower) = follower.upgrade() {
+        let Some(kernel) = notifier.get() else {
+            // Not yet mounted.
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        let mut changes = Vec::new();
+        if let Err(error) = follower
+            .watcher
+            .wait(PATIENCE, &mut |change| changes.push(change))
+        {
+            tracing::error!(%error, "changes by others are not followed any more");
+            return;
+        }
+        // Not held over the wait: it would keep the branches from the next mount.
+        let Some(live) = live.upgrade() else {
+            return;
+        };
+        for change in changes {
+            follower.tell(change, &live, kernel);
+        }
+    }
+}
+
+/// What a changed entry speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Name,
+    Directory,
+}
+
+/// The name that an entry is, or speaks of.
+fn subject(name: &NameBuf) -> (NameBuf, Subject) {
+    let bytes = name.as_bytes();
+    if bytes == OPAQUE {
+        return (name.clone(), Subject::Directory);
+    }
+    let spoken_of = bytes
+        .strip_prefix(MARK)
+        .and_then(|rest| Name::new(rest).ok());
+    (spoken_of.unwrap_or(name).to_owned(), Subject::Name)
+}
+
+/// What has the name now.
+fn child(live: &Live, directory: u64, name: &Name) -> Option<(u64, FileKind)> {
+    let now = live.now();
+    let directory = now.known(directory)?;
+    let found = now.lookup(&directory, name);
+    let entry = found.ok().flatten()?;
+    Some((entry.inode.number(), entry.inode.kind()))
+}
+
+fn forget_name(kernel: &Notifier, directory: u64, name: &Name) {
+    let name = OsStr::from_bytes(name.as_bytes());
+    told(kernel.inval_entry(INodeNo(directory), name));
+}
+
+fn forget_attributes(kernel: &Notifier, number: u64) {
+    told(kernel.inval_inode(INodeNo(number), -1, 0));
+}
+
+fn forget_content(kernel: &Notifier, number: u64) {
+    told(kernel.inval_inode(INodeNo(number), 0, 0));
+}
+
+/// What the kernel does not know it need not forget (`ENOENT`).
+fn told(outcome: io::Result<()>) {
+    match outcome {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::debug!(%error, "the kernel is not told of a change"),
+    }
+}
