@@ -38,6 +38,7 @@ mod metacopy;
 mod model;
 mod op;
 mod path;
+mod posix;
 mod redirect;
 mod seen;
 mod show;
