@@ -295,11 +295,7 @@ fn a_pool_shows_what_a_filesystem_without_layers_would() {
 
 #[test]
 fn a_pool_that_changes_shows_what_a_filesystem_without_layers_would() {
-    run(
-        case_count(500),
-        pools_that_change(1..=4, LENGTH),
-        run_plain,
-    );
+    run(case_count(500), pools_that_change(1..=4, LENGTH), run_plain);
 }
 
 /// What is seen, but for link counts: a directory that is made of several does

@@ -15,7 +15,6 @@ impl Pool {
         let own = self.place_change(from, id(&linked))?;
         let branch = self.constrain(own, to)?;
         self.need_single_name(branch, &linked)?;
-        self.bring_to(own, from)?;
         let id = self.bring_to(branch, from)?;
         self.make_parts(branch, &to.parent)?;
         self.change_leaf(id, |leaf| leaf.links += 1);

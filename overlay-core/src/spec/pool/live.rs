@@ -26,10 +26,11 @@ pub enum Change {
 }
 
 impl Pool {
-    /// Makes `changes`, from left to right: all of them or none.
+    /// Makes `changes`, from left to right: all of them or none. What counts
+    /// is what they come to.
     ///
-    /// - `EBUSY`: a branch cannot go while a file of it is held open, nor the
-    ///   last one at all; and it cannot become read-only while one is open for
+    /// - `EBUSY`: a branch cannot go while a file of it is held open, nor can
+    ///   the last one; and it cannot become read-only while one is open for
     ///   writing.
     /// - `EINVAL`: there is no such place.
     pub fn change(&mut self, changes: &[Change]) -> Outcome {
@@ -37,10 +38,12 @@ impl Pool {
         let made = changes
             .iter()
             .try_for_each(|change| changed.change_one(change));
+        let made = made.and_then(|()| changed.need_not_busy());
         if let Err(errno) = made {
             return Outcome::Failed(errno);
         }
         changed.number_anew(&shown(&self.view()));
+        changed.turn = 0;
         *self = changed;
         Outcome::Done
     }
@@ -52,16 +55,9 @@ impl Pool {
             Change::Prepend(branch) => self.insert(0, branch),
             Change::Insert(index, branch) if *index <= count => self.insert(*index, branch),
             Change::Remove(index) if *index < count => {
-                if count == 1 || self.is_held(*index, |_| true) {
-                    return Err(Errno::BUSY);
-                }
                 self.branches.remove(*index);
             }
             Change::Mode(index, permission) if *index < count => {
-                let is_written = self.is_held(*index, |access| access == Access::Write);
-                if *permission != Permission::Rw && is_written {
-                    return Err(Errno::BUSY);
-                }
                 self.branches[*index].permission = *permission;
             }
             Change::Insert(..) | Change::Remove(_) | Change::Mode(..) => return Err(Errno::INVAL),
@@ -74,11 +70,18 @@ impl Pool {
         self.branches.insert(index, branch);
     }
 
-    /// Whether a file that is stored on a branch is open like that.
-    fn is_held(&self, index: usize, how: impl Fn(Access) -> bool) -> bool {
-        let name = self.branches[index].name();
-        let mut held = self.held.values();
-        held.any(|held| held.id.layer == name && how(held.access))
+    /// Whether there is a branch, and those of all that is held open are there
+    /// and can be written as it needs it.
+    fn need_not_busy(&self) -> Result<()> {
+        let is_fine = |held: &Held| {
+            let mut branches = self.branches.iter();
+            let branch = branches.find(|branch| branch.name() == held.id.layer);
+            branch.is_some_and(|branch| branch.is_writable() || held.access == Access::Read)
+        };
+        match self.held.values().all(is_fine) && !self.branches.is_empty() {
+            true => Ok(()),
+            false => Err(Errno::BUSY),
+        }
     }
 
     /// What comes to light has a number of its own, though it may be the

@@ -46,6 +46,26 @@ impl Pool {
         }
     }
 
+    /// Whether a directory that comes to a branch, into this directory, is
+    /// opaque there: where it `hides` what lies below.
+    ///
+    /// Where only the top branch can be written overlayfs does as the kernel:
+    /// all are, where anything could lie below. With other branches to write,
+    /// what is made in it later could not go there.
+    pub(super) fn comes_opaque(&self, branch: usize, parent: &Path, hides: bool) -> Result<bool> {
+        let merges = self.dir(parent)?.parts.len() > 1;
+        Ok(match self.branches[branch].marks {
+            Marks::Overlay if self.is_overlay() => merges,
+            Marks::Overlay | Marks::Aufs => hides,
+            Marks::AufsAlwaysOpaque => true,
+        })
+    }
+
+    /// Whether no branch but the top one can be written.
+    fn is_overlay(&self) -> bool {
+        !self.branches.iter().skip(1).any(Branch::is_writable)
+    }
+
     /// Makes a non-directory, or without `data` a directory.
     fn put_new(&mut self, at: &Place, data: Option<Data>, mode: u32, umask: Umask) -> Result<Id> {
         let kind = data.as_ref().map_or(FileKind::Directory, Data::kind);
@@ -56,7 +76,7 @@ impl Pool {
         self.times.insert(id, Time::Recent);
         // What the whiteout has hidden, the directory has to.
         let was_hidden = self.take(branch, at) == Some(Stored::Whiteout);
-        let always = self.branches[branch].marks == Marks::AufsAlwaysOpaque;
+        let opaque = self.comes_opaque(branch, &at.parent, was_hidden)?;
         let new = match data {
             Some(data) => Stored::Leaf(Leaf {
                 id,
@@ -66,7 +86,7 @@ impl Pool {
             }),
             None => Stored::Dir(Dir {
                 parts: vec![id],
-                opaque: was_hidden || always,
+                opaque,
                 redirect: None,
                 entries: BTreeMap::new(),
                 meta,

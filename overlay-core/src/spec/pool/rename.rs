@@ -48,17 +48,14 @@ impl Pool {
     ) -> Result<()> {
         posix::need_same_sort(kind(moved), target.map(kind))?;
         self.need_one_part(moved)?;
-        let mut branch = self.place_change(&from.path(), id(moved))?;
-        if let Some(target) = target {
-            branch = branch.min(self.place_change(&to.path(), id(target))?);
-        }
-        let branch = self.constrain(branch, to)?;
-        self.need_movable(branch, moved)?;
         if let Some(Visible::Dir(dir)) = target
             && !dir.entries.is_empty()
         {
             return Err(Errno::NOTEMPTY);
         }
+        let branch = self.place_rename((from, moved), target.map(|target| (to, target)))?;
+        let branch = self.constrain(branch, to)?;
+        self.need_movable(branch, moved)?;
         self.bring_to(branch, &from.path())?;
         self.make_parts(branch, &to.parent)?;
         let Some(mut entry) = self.take(branch, from) else {
@@ -67,7 +64,7 @@ impl Pool {
         self.hide(branch, from)?;
         let was_hidden = self.stored(branch, to) == Some(&Stored::Whiteout);
         self.clear(branch, to);
-        self.hide_below(&mut entry, to, was_hidden)?;
+        self.hide_below(&mut entry, branch, to, was_hidden)?;
         self.put(branch, to, entry);
         self.touch(branch, &from.parent)?;
         self.touch(branch, &to.parent)
@@ -80,8 +77,9 @@ impl Pool {
     ) -> Result<()> {
         self.need_one_part(moved)?;
         self.need_one_part(target)?;
-        let one = self.place_change(&from.path(), id(moved))?;
-        let other = self.place_change(&to.path(), id(target))?;
+        // Neither is the one that is replaced.
+        let one = self.place_rename((from, moved), Some((to, target)))?;
+        let other = self.place_rename((to, target), Some((from, moved)))?;
         let branch = one.min(other);
         self.need_movable(branch, moved)?;
         self.need_movable(branch, target)?;
@@ -91,12 +89,26 @@ impl Pool {
         else {
             unreachable!("both have come to this branch");
         };
-        self.hide_below(&mut one, to, false)?;
-        self.hide_below(&mut other, from, false)?;
+        self.hide_below(&mut one, branch, to, false)?;
+        self.hide_below(&mut other, branch, from, false)?;
         self.put(branch, to, one);
         self.put(branch, from, other);
         self.touch(branch, &from.parent)?;
         self.touch(branch, &to.parent)
+    }
+
+    /// The branch for what moves: where the higher of the two could be changed.
+    /// What is replaced there hides what it has hidden.
+    fn place_rename(
+        &self,
+        moved: (&Place, &Visible),
+        target: Option<(&Place, &Visible)>,
+    ) -> Result<usize> {
+        let depth = |(_, entry): &(&Place, &Visible)| self.position(id(entry));
+        // On the same branch what moves.
+        let both = std::iter::once(moved).chain(target);
+        let (place, higher) = both.min_by_key(depth).unwrap_or(moved);
+        self.place_change(&place.path(), id(higher))
     }
 
     /// A directory stays where its other parts are, and where it cannot be
@@ -120,10 +132,17 @@ impl Pool {
 
     /// Makes a directory opaque before it moves to where something lies below,
     /// or has been hidden. (The branch itself stores nothing there by now.)
-    fn hide_below(&self, entry: &mut Stored, place: &Place, was_hidden: bool) -> Result<()> {
-        let shows = self.child(place)?.is_some();
+    fn hide_below(
+        &self,
+        entry: &mut Stored,
+        branch: usize,
+        place: &Place,
+        was_hidden: bool,
+    ) -> Result<()> {
+        let hides = was_hidden || self.child(place)?.is_some();
+        let opaque = self.comes_opaque(branch, &place.parent, hides)?;
         match entry {
-            Stored::Dir(dir) => dir.opaque |= shows || was_hidden,
+            Stored::Dir(dir) => dir.opaque |= opaque,
             Stored::Leaf(_) | Stored::Metacopy(_) | Stored::Whiteout => {}
         }
         Ok(())
