@@ -114,7 +114,7 @@ impl<B: Backing> Laid<B> {
 
     fn store(&self) -> Store {
         match self.permission {
-            Permission::Rw => Store::Writable(self.backing.writable(self.dialect())),
+            Permission::Rw => Store::Writable(self.backing.writable()),
             Permission::RoWh | Permission::Ro => Store::ReadOnly(self.backing.readable()),
         }
     }
@@ -249,9 +249,14 @@ fn change_one<B: Backing>(
         }
         Change::Mode(index, permission) => {
             let id = id(stack, *index).ok_or(Error::Errno(Errno::INVAL))?;
+            let now = stack.branch(id).ok_or(Error::NotFound)?.storage.clone();
             let branch = &mut laid[*index];
             branch.permission = *permission;
-            stack.set_access(id, branch.store(), branch.heed())?;
+            let store = match permission {
+                Permission::Rw => branch.store(),
+                Permission::RoWh | Permission::Ro => now.frozen(),
+            };
+            stack.set_access(id, store, branch.heed())?;
         }
     }
     Ok(())
