@@ -8,6 +8,8 @@
 //! - `spec` itself: what layers store, what a reader sees.
 //! - [`Redirect`], [`Metacopy`], [`Index`]: what lies elsewhere.
 //! - [`Model`]: a union that changes: every [`Op`] with its [`Outcome`].
+//! - [`Pool`]: the same for several branches that can be written, and that come
+//!   and go.
 //! - [`Seen`]: what can be compared, path by path.
 //! - `generate` (feature `proptest`): random layers and operations.
 //!
@@ -38,6 +40,8 @@ mod metacopy;
 mod model;
 mod op;
 mod path;
+pub mod pool;
+mod posix;
 mod redirect;
 mod seen;
 mod show;
@@ -48,6 +52,7 @@ pub use metacopy::{Metacopy, broken, metacopies, repaired, rests_on, sized};
 pub use model::{Model, Rules};
 pub use op::{Access, Errno, Object, Op, Outcome, Presence, Rename, Slot, Umask};
 pub use path::{Path, Place};
+pub use pool::Pool;
 pub use redirect::{Redirect, refused};
 pub use seen::{Difference, Seen, Sight, Time, differences, look};
 

@@ -112,17 +112,21 @@ fn beside(dir: &Dir<Stored>, at: &str, out: &mut Vec<String>) {
 /// that would be marks.
 pub fn fitting(mut case: Case) -> Case {
     case.layers = case.layers.into_iter().map(fitting_layer).collect();
-    case.ops.retain(|op| {
-        let whiteout = Object::Special(FileKind::CharDevice, 0);
-        let device = matches!(op, Op::Make { object, .. } if *object == whiteout);
-        let text = op.to_string();
-        let unfit = [".wh.", "trusted.overlay.", "<nx255>"];
-        !device && !unfit.iter().any(|word| text.contains(word))
-    });
+    case.ops.retain(fits);
     case
 }
 
-fn fitting_layer(layer: Dir<Stored>) -> Dir<Stored> {
+/// Whether an operation means there what it means on branches of overlayfs.
+pub fn fits(op: &Op) -> bool {
+    let whiteout = Object::Special(FileKind::CharDevice, 0);
+    let device = matches!(op, Op::Make { object, .. } if *object == whiteout);
+    let text = op.to_string();
+    let unfit = [".wh.", "trusted.overlay.", "<nx255>"];
+    !device && !unfit.iter().any(|word| text.contains(word))
+}
+
+/// The same for one layer.
+pub fn fitting_layer(layer: Dir<Stored>) -> Dir<Stored> {
     let entries = layer.entries.into_iter().map(|(name, entry)| {
         let bytes = name.as_bytes();
         let bytes = bytes.strip_prefix(b".").unwrap_or(bytes);

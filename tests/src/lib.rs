@@ -17,6 +17,7 @@ pub mod index;
 pub mod load;
 pub mod materialize;
 pub mod owned;
+pub mod pools;
 pub mod race;
 pub mod runner;
 pub mod scenario;

@@ -1,9 +1,9 @@
 //! Runs many generated cases; a failing one is shrunk and printed.
 
 use std::env;
+use std::fmt::{Debug, Display};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use overlay_core::spec::generate::Case;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
@@ -45,10 +45,10 @@ pub fn root() -> Result<(), String> {
 
 /// Runs `count` cases. The seed is a new one each time, printed when a case
 /// fails; `UFS_SEED` repeats a run.
-pub fn run(
+pub fn run<C: Debug + Display>(
     count: u32,
-    cases: impl Strategy<Value = Case>,
-    test: impl Fn(&Case) -> Result<(), String>,
+    cases: impl Strategy<Value = C>,
+    test: impl Fn(&C) -> Result<(), String>,
 ) {
     let seed = match env::var("UFS_SEED") {
         Ok(text) => text.parse().expect("UFS_SEED is a number"),

@@ -56,8 +56,14 @@ pub struct MemStorage {
 struct Shared {
     /// The `st_dev` of everything here.
     dev: u64,
+    /// What it says is available, in pages.
+    available: AtomicU64,
     tree: RwLock<Tree>,
 }
+
+/// As tmpfs without limits, but for a figure that programs can take: blocks,
+/// and files.
+const PLENTY: u64 = 1 << 40;
 
 /// The next storage's `st_dev`: a counter and nothing else, so that two
 /// storages of a process differ. Far above the kernel's device numbers.
@@ -69,9 +75,17 @@ impl MemStorage {
         Arc::new(MemStorage {
             shared: Arc::new(Shared {
                 dev: NEXT_DEV.fetch_add(1, Ordering::Relaxed),
+                available: AtomicU64::new(PLENTY),
                 tree: RwLock::new(Tree::new()),
             }),
         })
+    }
+
+    /// Says that so many bytes are available; rounded down to pages of 4096
+    /// bytes. Nothing is held to it.
+    pub fn say_available(&self, bytes: u64) {
+        let pages = bytes / pages::PAGE;
+        self.shared.available.store(pages, Ordering::Relaxed);
     }
 
     /// Puts a file (mode 0644) with these bytes at `path`, a slash between

@@ -20,12 +20,14 @@ mod cases;
 mod links;
 mod metacopies;
 mod ops;
+mod pools;
 mod redirects;
 mod renames;
 
 pub use cases::{Case, cases, cases_configured, cases_of_travels, cases_with_redirects};
 pub use metacopies::cases_of_metacopies;
 pub use ops::{ops, ops_with_redirects};
+pub use pools::{FREE, PoolCase, Step, policies, pools, pools_that_change};
 pub use redirects::cases_of_redirects;
 pub use renames::cases_of_renames;
 

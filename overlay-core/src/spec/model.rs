@@ -27,7 +27,9 @@ use crate::name::{Name, NameBuf};
 use super::op::{Access, Errno, Op, Outcome, Rename, Slot};
 use super::path::{Path, Place};
 use super::seen::{Seen, Sight, Time};
-use super::{Config, Data, Dir, Id, Leaf, Meta, RedirectDir, Stored, Visible, redirect, view_over};
+use super::{
+    Config, Data, Dir, Id, Leaf, Meta, RedirectDir, Stored, Visible, posix, redirect, view_over,
+};
 
 mod attrs;
 mod content;
@@ -114,6 +116,15 @@ struct Held {
     access: Access,
     /// Under which name it was opened.
     spot: Spot,
+}
+
+impl Body {
+    fn kind(&self) -> FileKind {
+        match self {
+            Body::Dir(_) => FileKind::Directory,
+            Body::Leaf(data) => data.kind(),
+        }
+    }
 }
 
 impl Model {
@@ -209,10 +220,7 @@ impl Model {
     }
 
     fn kind(&self, key: Key) -> FileKind {
-        match &self.objects[key].body {
-            Body::Dir(_) => FileKind::Directory,
-            Body::Leaf(data) => data.kind(),
-        }
+        self.objects[key].body.kind()
     }
 
     /// A merged directory does not count its subdirectories.

@@ -172,7 +172,7 @@ fn number(numbers: &mut BTreeMap<Id, u64>, id: Id) -> u64 {
 }
 
 /// A merged directory does not count its subdirectories.
-fn dir_links(dir: &Dir<Visible>) -> u64 {
+pub(super) fn dir_links(dir: &Dir<Visible>) -> u64 {
     if dir.parts.len() > 1 {
         return 1;
     }

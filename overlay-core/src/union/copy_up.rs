@@ -209,6 +209,17 @@ impl Union {
         Ok(())
     }
 
+    /// `EXDEV` for what [`Union::lift`] would not move, before anything is
+    /// copied for it.
+    pub(super) fn refuse_to_part(&self, target: &Target, inode: &Inode) -> Result<()> {
+        let leaves = inode.is_copied_up() && inode.home() != target.branch;
+        let moves = self.chooser.is_some() && leaves && !inode.kind().is_dir();
+        if moves && inode.node().attr()?.nlink > 1 {
+            return Err(Error::CrossDevice);
+        }
+        Ok(())
+    }
+
     /// Sees to it that `inode` lies on the branch of `target`.
     pub(super) fn bring_to(
         &self,

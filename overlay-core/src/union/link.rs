@@ -50,6 +50,7 @@ impl Union {
             return Err(Error::NotPermitted("a directory has one name"));
         }
         let target = self.place_name(inode, (parent, name), None, tries)?;
+        self.refuse_to_part(target, inode)?;
         let dir = self.part_on(target, parent)?;
         match self.chooser {
             None => drop(self.writable(inode, self.needed_to_link(target, inode)?)?),

@@ -183,13 +183,13 @@ impl Union {
             target = self.higher(target, other)?;
             moving.push(there);
         }
-        match moving
-            .into_iter()
-            .all(|inode| !inode.kind().is_dir() || is_whole_on(target, inode))
-        {
-            true => Ok(target),
-            false => Err(Error::CrossDevice),
+        for inode in moving {
+            if inode.kind().is_dir() && !is_whole_on(target, inode) {
+                return Err(Error::CrossDevice);
+            }
+            self.refuse_to_part(target, inode)?;
         }
+        Ok(target)
     }
 
     /// Whether a rename can be done on the branch that was chosen for it,

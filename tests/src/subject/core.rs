@@ -13,7 +13,7 @@ use overlay_core::spec::{
     Access, Config, Dir, Index, Object, Op, Outcome, Path, Place, Presence, Rename, Seen, Sight,
     Slot, Stored, Xino,
 };
-use overlay_core::union::{Entry, Flow, Handle, Inode, OpenOptions};
+use overlay_core::union::{Entry, Flow, Handle, Inode, Live, OpenOptions, Options};
 use overlay_core::{Attr, Caller, SetAttr, SetTime, Stack, Union};
 
 use super::{Numbers, Subject, ours};
@@ -31,6 +31,7 @@ pub struct Core {
     storages: Box<dyn Storages>,
     writable: bool,
     config: Config,
+    options: Options,
     /// `None` only between two mounts: they cannot share an upper directory.
     union: Option<Arc<Union>>,
     held: BTreeMap<Slot, Held>,
@@ -60,14 +61,42 @@ const PUNCH_AND_KEEP_SIZE: u32 = 3;
 impl Core {
     /// Mounts what `storages` hold.
     pub fn new(storages: Box<dyn Storages>, writable: bool, config: Config) -> Core {
-        let union = union_of(storages.stack(), config);
+        Core::with_options(storages, writable, config, ours::options(config))
+    }
+
+    /// The same with options that are not the kernel's.
+    pub fn with_options(
+        storages: Box<dyn Storages>,
+        writable: bool,
+        config: Config,
+        options: Options,
+    ) -> Core {
+        let union = Union::with_options(storages.stack(), options).unwrap();
         Core {
             storages,
             writable,
             config,
+            options,
             union: Some(union),
             held: BTreeMap::new(),
         }
+    }
+
+    /// Changes the branches of the stack while it is mounted.
+    pub fn change(
+        &mut self,
+        edit: impl FnOnce(Stack) -> overlay_core::Result<Stack>,
+    ) -> overlay_core::Result<()> {
+        let live = Live::new(Arc::clone(self.union()));
+        // Nobody else knows the old union: what it takes of a branch is free.
+        live.change(edit)?;
+        let now = Arc::clone(&*live.now());
+        self.writable = !now.is_read_only();
+        self.union = Some(now);
+        for held in self.held.values_mut() {
+            held.inode = Arc::clone(held.handle.inode());
+        }
+        Ok(())
     }
 
     /// Another process on the same mount, with handles of its own. It cannot
@@ -77,6 +106,7 @@ impl Core {
             storages: Box::new(storages::Elsewhere),
             writable: self.writable,
             config: self.config,
+            options: self.options,
             union: self.union.clone(),
             held: BTreeMap::new(),
         }
@@ -305,7 +335,8 @@ impl Core {
                 if *op == Op::Rotate {
                     self.storages.rotate();
                 }
-                self.union = Some(union_of(self.storages.stack(), self.config));
+                let stack = self.storages.stack();
+                self.union = Some(Union::with_options(stack, self.options).unwrap());
             }
         }
         Ok(Outcome::Done)

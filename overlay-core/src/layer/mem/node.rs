@@ -12,7 +12,7 @@ use super::acl;
 use super::file::MemFile;
 use super::pages::{MAX, PAGE};
 use super::tree::{Body, Inode, Tree};
-use super::{FOREIGN, Shared};
+use super::{FOREIGN, PLENTY, Shared};
 use crate::attr::{Attr, FileKind, SetAttr, SetTime, StatFs, Timestamp};
 use crate::error::{Error, Result};
 use crate::handle::FileHandle;
@@ -173,14 +173,12 @@ impl Node for MemNode {
     }
 
     fn stat_fs(&self) -> Result<StatFs> {
-        // As tmpfs without limits, but for a figure that programs can take.
-        const PLENTY: u64 = 1 << 40;
         Ok(StatFs {
             bsize: PAGE as u32,
             frsize: PAGE as u32,
             blocks: PLENTY,
             bfree: PLENTY,
-            bavail: PLENTY,
+            bavail: self.shared.available.load(Ordering::Relaxed),
             files: PLENTY,
             ffree: PLENTY,
             namelen: crate::name::NAME_MAX as u32,

@@ -1,7 +1,7 @@
 //! Directories that move: lower, merged and new ones, full or empty, into and
 //! over each other, while what was written becomes a lower layer.
 
-use proptest::collection::vec;
+use proptest::collection::{SizeRange, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -16,18 +16,22 @@ pub fn cases_of_renames(
     length: usize,
     config: Config,
 ) -> impl Strategy<Value = Case> {
-    let layers = vec(roots(), 2..=middle + 1);
     let ops = vec(steps(), 0..=length);
-    (layers, ops).prop_map(move |(mut layers, ops)| {
+    (trees(2..=middle + 1), ops).prop_map(move |(layers, ops)| Case {
+        layers,
+        writable: true,
+        config,
+        ops,
+    })
+}
+
+/// Stacks of such layers, top first.
+pub(super) fn trees(layers: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Dir<Stored>>> {
+    vec(roots(), layers).prop_map(|mut layers| {
         for (index, root) in layers.iter_mut().enumerate() {
             Numbering::new(index).settle(root);
         }
-        Case {
-            layers,
-            writable: true,
-            config,
-            ops,
-        }
+        layers
     })
 }
 
@@ -46,7 +50,7 @@ fn roots() -> impl Strategy<Value = Dir<Stored>> {
     })
 }
 
-fn steps() -> impl Strategy<Value = Op> {
+pub(super) fn steps() -> impl Strategy<Value = Op> {
     let how = prop_oneof![
         6 => Just(Rename::Replace),
         1 => Just(Rename::NoReplace),

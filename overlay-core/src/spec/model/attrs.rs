@@ -4,9 +4,6 @@ use crate::attr::Timestamp;
 
 use super::*;
 
-const SETUID: u32 = 0o4000;
-const SETGID_EXECUTABLE: u32 = 0o2010;
-
 impl Model {
     pub(super) fn stat(&self, path: &Path) -> Result<Outcome> {
         Ok(self.stat_of(self.walk(path)?))
@@ -23,16 +20,12 @@ impl Model {
     pub(super) fn chmod(&mut self, path: &Path, mode: u32) -> Result<Outcome> {
         let key = self.walk(path)?;
         self.need_writable()?;
-        if let Body::Leaf(Data::Symlink(_)) = self.objects[key].body {
-            return Err(Errno::OPNOTSUPP);
-        }
+        posix::need_mode(self.kind(key))?;
         self.copy_up_path(path, key);
         self.objects[key].meta.mode = mode & 0o7777;
         Ok(Outcome::Done)
     }
 
-    /// A change of owner takes the setuid bit away from everything but
-    /// directories, and the setgid bit where it means the same.
     pub(super) fn chown(
         &mut self,
         path: &Path,
@@ -42,16 +35,8 @@ impl Model {
         let key = self.walk(path)?;
         self.need_writable()?;
         self.copy_up_path(path, key);
-        let is_dir = self.kind(key).is_dir();
-        let meta = &mut self.objects[key].meta;
-        meta.uid = uid.unwrap_or(meta.uid);
-        meta.gid = gid.unwrap_or(meta.gid);
-        if !is_dir {
-            meta.mode &= !SETUID;
-            if meta.mode & SETGID_EXECUTABLE == SETGID_EXECUTABLE {
-                meta.mode &= !(SETGID_EXECUTABLE & 0o7000);
-            }
-        }
+        let kind = self.kind(key);
+        posix::change_owner(&mut self.objects[key].meta, kind, uid, gid);
         Ok(Outcome::Done)
     }
 

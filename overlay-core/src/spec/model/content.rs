@@ -26,11 +26,8 @@ impl Model {
 
     pub(super) fn truncate(&mut self, path: &Path, len: u64) -> Result<Outcome> {
         let key = self.walk(path)?;
-        match &self.objects[key].body {
-            Body::Dir(_) => return Err(Errno::ISDIR),
-            Body::Leaf(Data::Symlink(_) | Data::Special { .. }) => return Err(Errno::INVAL),
-            Body::Leaf(Data::File(_)) => self.need_writable()?,
-        }
+        posix::need_length(self.kind(key))?;
+        self.need_writable()?;
         self.copy_up_with_data(path, key);
         self.set_len(key, len);
         Ok(Outcome::Done)
@@ -48,11 +45,7 @@ impl Model {
 
     pub(super) fn punch(&mut self, path: &Path, offset: u64, len: u64) -> Result<Outcome> {
         let key = self.open_file(path, Access::Write)?;
-        let bytes = self.bytes_mut(key).iter_mut();
-        bytes
-            .skip(offset as usize)
-            .take(len as usize)
-            .for_each(|byte| *byte = 0);
+        posix::punch(self.bytes_mut(key), offset, len);
         self.objects[key].mtime = Time::Unknown;
         Ok(Outcome::Done)
     }
@@ -94,22 +87,11 @@ impl Model {
 
     fn regular(&self, path: &Path) -> Result<Key> {
         let key = self.walk(path)?;
-        match &self.objects[key].body {
-            Body::Dir(_) => Err(Errno::ISDIR),
-            Body::Leaf(Data::Symlink(_)) => Err(Errno::LOOP),
-            Body::Leaf(Data::Special { .. }) => Err(Errno::NXIO),
-            Body::Leaf(Data::File(_)) => Ok(key),
-        }
+        posix::need_file(self.kind(key)).map(|()| key)
     }
 
     pub(super) fn put(&mut self, key: Key, offset: u64, data: &[u8]) {
-        let bytes = self.bytes_mut(key);
-        let start = offset as usize;
-        let end = start + data.len();
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[start..end].copy_from_slice(data);
+        posix::write(self.bytes_mut(key), offset, data);
         self.objects[key].mtime = Time::Recent;
     }
 

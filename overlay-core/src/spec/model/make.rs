@@ -7,8 +7,6 @@ use crate::attr::FileKind;
 use super::*;
 use crate::spec::op::{Object, Umask};
 
-const SETGID: u32 = 0o2000;
-
 impl Model {
     pub(super) fn make(
         &mut self,
@@ -18,16 +16,13 @@ impl Model {
         umask: Umask,
     ) -> Result<Outcome> {
         let parent = self.free_place(at)?;
-        let body = match object {
-            Object::Dir => Body::Dir(BTreeMap::new()),
-            Object::File => Body::Leaf(Data::File(Vec::new())),
-            Object::Symlink(target) => Body::Leaf(Data::Symlink(target.clone())),
-            // This device is what a whiteout is made of.
-            Object::Special(FileKind::CharDevice, 0) => return Err(Errno::PERM),
-            Object::Special(kind, rdev) => Body::Leaf(Data::Special {
-                kind: *kind,
-                rdev: *rdev,
-            }),
+        // This device is what a whiteout is made of.
+        if *object == Object::Special(FileKind::CharDevice, 0) {
+            return Err(Errno::PERM);
+        }
+        let body = match object.data() {
+            None => Body::Dir(BTreeMap::new()),
+            Some(data) => Body::Leaf(data),
         };
         self.put_new(parent, at, body, mode, umask);
         Ok(Outcome::Done)
@@ -78,22 +73,9 @@ impl Model {
         }
     }
 
-    /// Owner and mode as `inode_init_owner` in the kernel: a setgid directory
-    /// gives its group, and to directories also the bit.
     fn put_new(&mut self, parent: Key, at: &Place, body: Body, mode: u32, umask: Umask) -> Key {
         self.copy_up(parent);
-        let directory = &self.objects[parent].meta;
-        let inherits = directory.mode & SETGID != 0;
-        let mode = match &body {
-            Body::Dir(_) if inherits => mode & 0o1777 & !umask.0 | SETGID,
-            Body::Dir(_) => mode & 0o1777 & !umask.0,
-            Body::Leaf(Data::Symlink(_)) => 0o777,
-            Body::Leaf(Data::File(_) | Data::Special { .. }) => mode & 0o7777 & !umask.0,
-        };
-        let meta = Meta {
-            gid: if inherits { directory.gid } else { 0 },
-            ..Meta::new(mode)
-        };
+        let meta = posix::born(&self.objects[parent].meta, body.kind(), mode, umask);
         let key = self.add_upper(body, meta);
         self.change_entries(parent, |entries| {
             entries.insert(at.name.clone(), key);

@@ -47,7 +47,7 @@ impl Model {
                 self.set_entry(from_dir, &from.name, target);
             }
             (Rename::Replace | Rename::NoReplace | Rename::Exchange, _) => {
-                self.need_same_sort(moved, target)?;
+                posix::need_same_sort(self.kind(moved), target.map(|key| self.kind(key)))?;
                 self.need_movable(moved)?;
                 let is_full = |key: &Key| self.entries(*key).is_ok_and(|all| !all.is_empty());
                 if target.as_ref().is_some_and(is_full) {
@@ -87,18 +87,6 @@ impl Model {
             at = self.parent_of(key);
         }
         false
-    }
-
-    /// A directory replaces only a directory, and nothing else does.
-    fn need_same_sort(&self, moved: Key, target: Option<Key>) -> Result<()> {
-        match (
-            self.kind(moved).is_dir(),
-            target.map(|key| self.kind(key).is_dir()),
-        ) {
-            (true, Some(false)) => Err(Errno::NOTDIR),
-            (false, Some(true)) => Err(Errno::ISDIR),
-            (true | false, _) => Ok(()),
-        }
     }
 
     /// ext4 fails a rename that would leave a whiteout only after it has

@@ -15,16 +15,12 @@ impl Model {
     ) -> Result<Outcome> {
         let key = self.walk(path)?;
         self.need_writable()?;
-        self.need_xattrs(key, name)?;
+        posix::need_xattrs(self.kind(key), name)?;
         self.need_name(name)?;
         // The kernel copies up before it asks whether the attribute is there.
         self.copy_up_object(path, key);
         let xattrs = &mut self.objects[key].meta.xattrs;
-        match (how, xattrs.contains_key(name)) {
-            (Presence::Create, true) => return Err(Errno::EXIST),
-            (Presence::Replace, false) => return Err(Errno::NODATA),
-            (Presence::Either | Presence::Create | Presence::Replace, _) => {}
-        }
+        posix::need_presence(how, xattrs.contains_key(name))?;
         xattrs.insert(name.to_vec(), value.to_vec());
         Ok(Outcome::Done)
     }
@@ -32,7 +28,7 @@ impl Model {
     pub(super) fn remove_xattr(&mut self, path: &Path, name: &[u8]) -> Result<Outcome> {
         let key = self.walk(path)?;
         self.need_writable()?;
-        self.need_xattrs(key, name)?;
+        posix::need_xattrs(self.kind(key), name)?;
         self.need_name(name)?;
         if !self.objects[key].meta.xattrs.contains_key(name) {
             return Err(Errno::NODATA);
@@ -71,16 +67,6 @@ impl Model {
     fn copy_up_object(&mut self, path: &Path, key: Key) {
         if !self.objects[key].upper {
             self.copy_up_path(path, key);
-        }
-    }
-
-    fn need_xattrs(&self, key: Key, name: &[u8]) -> Result<()> {
-        match &self.objects[key].body {
-            Body::Dir(_) | Body::Leaf(Data::File(_)) => Ok(()),
-            Body::Leaf(Data::Symlink(_) | Data::Special { .. }) if name.starts_with(b"user.") => {
-                Err(Errno::PERM)
-            }
-            Body::Leaf(Data::Symlink(_) | Data::Special { .. }) => Ok(()),
         }
     }
 }
