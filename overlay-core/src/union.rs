@@ -108,6 +108,9 @@ pub struct Union {
     /// The directory of the index; set before the first change.
     index: OnceLock<Arc<dyn WritableNode>>,
     root: Arc<Inode>,
+    /// Subdirectories of a read-only top branch's root that are its dialect's
+    /// own, once they were counted.
+    hidden_in_root: OnceLock<u64>,
     /// The roots of the data-only branches, top first.
     data_roots: Vec<Arc<dyn Node>>,
     /// Held while a directory moves between parents. Rank 2.

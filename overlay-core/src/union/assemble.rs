@@ -118,6 +118,7 @@ impl Union {
             file_whiteout_branches: roots.file_whiteout_branches,
             table,
             root,
+            hidden_in_root: OnceLock::new(),
             data_roots: roots.data,
             topology: Mutex::new(()),
             opens: before.map_or_else(Arc::<Opens>::default, |before| Arc::clone(&before.opens)),

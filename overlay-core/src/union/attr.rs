@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::Union;
+use super::beside::hidden_directories;
 use super::copy_up::{Copied, DataNeeded};
 use super::inode::{Body, Inode};
 use super::table::ROOT;
@@ -42,10 +43,29 @@ impl Union {
         };
         let mut shown = inode.shown(attr);
         if inode.number() == ROOT && shown.nlink > 1 {
-            let hidden = self.targets.first().map_or(0, |top| top.base.directories());
-            shown.nlink = shown.nlink.saturating_sub(hidden);
+            shown.nlink = shown.nlink.saturating_sub(self.hidden_in_root()?);
         }
         Ok(shown)
+    }
+
+    /// Subdirectories of the root that are the dialect's own. For one branch
+    /// alone: of a root that merges they are not counted.
+    fn hidden_in_root(&self) -> Result<u64> {
+        let Some(top) = self.root.parts().first() else {
+            return Ok(0);
+        };
+        match self.target_on(top.branch) {
+            Ok(target) => Ok(target.base.directories()),
+            // Nobody changes it, and a root may be long.
+            Err(_) => match self.hidden_in_root.get() {
+                Some(count) => Ok(*count),
+                None => {
+                    let dialect = self.stack.dialect(top.branch);
+                    let count = hidden_directories(dialect, &*top.node)?;
+                    Ok(*self.hidden_in_root.get_or_init(|| count))
+                }
+            },
+        }
     }
 
     /// Changes attributes and returns the new ones; copies up first, without

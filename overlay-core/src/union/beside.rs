@@ -30,7 +30,7 @@ use crate::attr::{FileKind, SetAttr};
 use crate::dialect::aufs::{BASE, Diropq, ORPHANS, PLINKS, WhiteoutFiles};
 use crate::dialect::{Aufs, Dialect, Meaning, WhiteoutForm};
 use crate::error::{Errno, Error, Result};
-use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
+use crate::layer::{New, NewKind, Node, Removal, RenameMode, Staged, WritableNode};
 use crate::name::{Name, NameBuf};
 
 /// What AuFS keeps in the root of a writable branch.
@@ -304,7 +304,10 @@ fn remove_if_there(root: &dyn WritableNode, name: &[u8]) -> Result<bool> {
 }
 
 /// The subdirectories of `root` that are nobody's.
-fn hidden_directories(dialect: Dialect, root: &dyn WritableNode) -> Result<u64> {
+pub(super) fn hidden_directories(dialect: Dialect, root: &dyn Node) -> Result<u64> {
+    if !dialect.has_private_entries() {
+        return Ok(0);
+    }
     let mut names = Vec::new();
     root.entries(&mut |entry| {
         match dialect.meaning(entry.name) {

@@ -244,7 +244,7 @@ impl Union {
         }
         let own = match &view.copy {
             Some(node) => self.number_of_written(parent, name, &**node, &view.attr)?,
-            None => self.table.number_of(ObjectId::from(&view.attr)),
+            None => self.table.number_of_shown(ObjectId::from(&view.attr)),
         };
         // Each name of a lower file with several is an object of its own:
         // writing to one breaks the link, and the kernel's requests name the

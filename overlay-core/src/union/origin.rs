@@ -240,7 +240,7 @@ impl Union {
         }
         let origin = self.origin_of(parent, name, node, attr)?;
         let number = match origin {
-            None => return Ok(self.table.number_of(id)),
+            None => return Ok(self.table.number_of_shown(id)),
             Some((handle, lower)) => self.number_of_copy(&handle, &lower, attr)?,
         };
         self.table.give(id, number);

@@ -6,6 +6,7 @@
 //! Locks: the shards of the maps (rank 4, leaves). No guard outlives its
 //! expression, and nothing is dropped under one: an inode's drop comes here.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
@@ -15,7 +16,7 @@ use super::inode::Inode;
 use super::numbers::Numbers;
 use super::options::Options;
 use super::trail::Trails;
-use crate::attr::Attr;
+use crate::attr::{Attr, FileKind};
 use crate::name::{Name, NameBuf};
 
 /// The root's number: FUSE wants it so.
@@ -69,6 +70,9 @@ pub(super) struct Table {
     trails: Trails,
     /// Whether numbers were given before by another union of these branches.
     handed_over: bool,
+    /// Numbers that another object had by then than the one they are made from:
+    /// a copy. If the original comes to light again, it is somebody else.
+    lent: HashSet<u64>,
 }
 
 impl Table {
@@ -82,6 +86,7 @@ impl Table {
             }),
             trails: Trails::new(options.nfs_export),
             handed_over: false,
+            lent: HashSet::new(),
         }
     }
 
@@ -95,6 +100,7 @@ impl Table {
             numbering: Arc::clone(&before.numbering),
             trails: before.trails.hand_over(),
             handed_over: true,
+            lent: before.lent(),
         };
         for entry in &before.known {
             let (number, known) = (*entry.key(), entry.value());
@@ -138,6 +144,27 @@ impl Table {
             .or_insert_with(|| self.numbering.numbers.make_up())
     }
 
+    fn lent(&self) -> HashSet<u64> {
+        let given = self.numbering.given.iter();
+        let lent = given
+            .filter(|entry| self.numbering.numbers.encode(*entry.key()) != Some(*entry.value()));
+        lent.map(|entry| *entry.value()).collect()
+    }
+
+    /// The number of a non-directory that shows by itself. Unlike
+    /// [`Table::number_of`] never that of a copy of it.
+    pub fn number_of_shown(&self, id: ObjectId) -> u64 {
+        let number = self.number_of(id);
+        if !self.lent.contains(&number) || self.is_given(id) {
+            return number;
+        }
+        *self
+            .numbering
+            .given
+            .entry(id)
+            .or_insert_with(|| self.numbering.numbers.make_up())
+    }
+
     /// Whether directories may have been given a number by any of their parts.
     pub fn is_handed_over(&self) -> bool {
         self.handed_over
@@ -153,8 +180,11 @@ impl Table {
     }
 
     /// The number that a listing shows for the object `id`.
-    pub fn listed_number(&self, id: ObjectId) -> u64 {
-        let number = self.number_of(id);
+    pub fn listed_number(&self, id: ObjectId, kind: FileKind) -> u64 {
+        let number = match kind {
+            FileKind::Directory => self.number_of(id),
+            _ => self.number_of_shown(id),
+        };
         match self.given(id).and_then(|given| self.get(given)) {
             Some(known) => known.shown_number(),
             None => number,

@@ -88,6 +88,8 @@ impl Core {
         edit: impl FnOnce(Stack) -> overlay_core::Result<Stack>,
     ) -> overlay_core::Result<()> {
         let live = Live::new(Arc::clone(self.union()));
+        // What the kernel knows of a mount, say.
+        let _known = everything(self.union());
         // Nobody else knows the old union: what it takes of a branch is free.
         live.change(edit)?;
         let now = Arc::clone(&*live.now());
@@ -617,4 +619,28 @@ impl Subject for Core {
             false => Numbers::Change,
         }
     }
+}
+
+/// All inodes of a union, which are known for as long as these live.
+fn everything(union: &Arc<Union>) -> Vec<Arc<Inode>> {
+    let mut all = vec![union.root()];
+    let mut at = 0;
+    while let Some(inode) = all.get(at).cloned() {
+        at += 1;
+        let Ok(open) = union.open_dir(&inode) else {
+            continue;
+        };
+        let mut names = Vec::new();
+        let listed = union.read_dir(&open, 0, &mut |entry| {
+            names.push(entry.name.to_owned());
+            Flow::Continue
+        });
+        if listed.is_ok() {
+            let found = names
+                .iter()
+                .filter_map(|name| union.lookup(&inode, name).ok());
+            all.extend(found.flatten().map(|entry| entry.inode));
+        }
+    }
+    all
 }
