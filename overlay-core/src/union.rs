@@ -65,7 +65,7 @@ pub use live::{Live, Now};
 pub use open::{Handle, OpenOptions};
 pub use options::{
     DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Others, Recover, RedirectDir,
-    ShowWhiteouts, Xino,
+    ShowWhiteouts, Size, Xino,
 };
 pub use readdir::{DirEntry, DirHandle, Flow};
 

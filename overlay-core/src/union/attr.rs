@@ -8,10 +8,12 @@ use super::Union;
 use super::beside::hidden_directories;
 use super::copy_up::{Copied, DataNeeded};
 use super::inode::{Body, Inode};
+use super::options::Size;
 use super::table::ROOT;
 use crate::attr::{Attr, FileKind, Protection, SetAttr, StatFs};
 use crate::error::{Error, Result};
-use crate::stack::Store;
+use crate::layer::Node;
+use crate::stack::{Branch, Store};
 use crate::watch::Watcher;
 
 impl Inode {
@@ -134,20 +136,63 @@ impl Union {
         inode.node().link_target()
     }
 
-    /// The state of the branch that takes new objects, else of the top one.
+    /// The state of the filesystem below, as [`Options::size`](super::Options)
+    /// says.
     pub fn stat_fs(&self) -> Result<StatFs> {
-        if let Some(target) = self.targets.first() {
-            let stat = target.storage.root().stat_fs()?;
-            let longest = target.dialect.name_max() as u32;
-            return Ok(StatFs {
-                namelen: stat.namelen.min(longest),
-                ..stat
-            });
+        let branches = self.stack.branches().iter();
+        let branches = branches.filter(|branch| !branch.data_only);
+        let is_written = |branch: &&Branch| match branch.storage {
+            Store::Writable(_) => true,
+            Store::ReadOnly(_) => false,
+        };
+        let counted: Vec<&Branch> = match self.options.size {
+            Size::Top => branches.take(1).collect(),
+            Size::All => branches.collect(),
+            Size::AllWritten => branches.filter(is_written).collect(),
+            Size::Written => {
+                let written = self.stack.branches().iter().find(is_written);
+                written
+                    .or(self.stack.branches().first())
+                    .into_iter()
+                    .collect()
+            }
+        };
+        let mut sum: Option<StatFs> = None;
+        let mut devices = Vec::new();
+        for branch in counted {
+            let root: Arc<dyn Node> = match &branch.storage {
+                Store::ReadOnly(storage) => storage.root(),
+                Store::Writable(storage) => storage.root(),
+            };
+            let device = root.attr()?.dev;
+            if devices.contains(&device) {
+                continue;
+            }
+            devices.push(device);
+            let stat = root.stat_fs()?;
+            sum = Some(sum.map_or(stat, |sum| added(sum, &stat)));
         }
-        match self.stack.branches().first().map(|top| &top.storage) {
-            Some(Store::ReadOnly(storage)) => storage.root().stat_fs(),
-            Some(Store::Writable(storage)) => storage.root().stat_fs(),
-            None => Err(Error::Invalid("a union needs a branch")),
-        }
+        let stat = sum.ok_or(Error::Invalid("a union needs a branch"))?;
+        let targets = self.targets.iter();
+        let longest = targets.map(|target| target.dialect.name_max() as u32).min();
+        Ok(StatFs {
+            namelen: longest.map_or(stat.namelen, |longest| stat.namelen.min(longest)),
+            ..stat
+        })
+    }
+}
+
+/// Two filesystems as one, in blocks of the first.
+fn added(sum: StatFs, other: &StatFs) -> StatFs {
+    let unit = u64::from(sum.frsize).max(1);
+    let blocks = |count: u64| count.saturating_mul(u64::from(other.frsize)) / unit;
+    StatFs {
+        blocks: sum.blocks.saturating_add(blocks(other.blocks)),
+        bfree: sum.bfree.saturating_add(blocks(other.bfree)),
+        bavail: sum.bavail.saturating_add(blocks(other.bavail)),
+        files: sum.files.saturating_add(other.files),
+        ffree: sum.ffree.saturating_add(other.ffree),
+        namelen: sum.namelen.min(other.namelen),
+        ..sum
     }
 }

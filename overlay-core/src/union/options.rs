@@ -37,6 +37,8 @@ pub struct Options {
     pub others: Others,
     /// Whether whiteouts are seen.
     pub whiteouts: ShowWhiteouts,
+    /// Whose size the union has.
+    pub size: Size,
 }
 
 /// Whether others than the union write to its branches while it is in use: the
@@ -61,6 +63,21 @@ pub enum ShowWhiteouts {
     /// They are, by the names that they have on their branch; so only where
     /// nothing is written.
     AsTheyAre,
+}
+
+/// Whose size `statfs(2)` tells: the options `sum`, `wsum` and `nosum` of AuFS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Size {
+    /// The branch's that is written, the topmost of several; the top one's of
+    /// a read-only stack.
+    #[default]
+    Written,
+    /// The top branch's.
+    Top,
+    /// The sum of all; of branches on one filesystem it counts once.
+    All,
+    /// The sum of those that are written.
+    AllWritten,
 }
 
 /// What the default ACL of a directory is to a new object in it.

@@ -224,6 +224,14 @@ pub enum SetupError {
         /// As it was given.
         path: PathBuf,
     },
+    /// A branch that is to be written as AuFS does was written by overlayfs.
+    #[error(
+        "branch {path:?} has marks of overlayfs, and is to be written as AuFS does: run ufs convert {path:?} first, or name it as a read-only branch"
+    )]
+    OverlayMarks {
+        /// The branch.
+        path: PathBuf,
+    },
     /// A branch to be converted is the upper layer of a union of ours, or
     /// being converted.
     #[error(
