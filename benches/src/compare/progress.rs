@@ -1,16 +1,25 @@
-//! How far it is: a bar on a terminal, a line for each step elsewhere.
+//! How far it is: a bar on a terminal, a line now and then elsewhere.
 
+use std::cell::Cell;
 use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::say;
+
+/// How often a line says which step it is, without a terminal.
+const EVERY: Duration = Duration::from_secs(20);
 
 /// Shown on the standard error.
 #[derive(Debug)]
 pub(crate) struct Progress {
     /// `None` where it is no terminal.
     bar: Option<ProgressBar>,
+    steps: usize,
+    done: Cell<usize>,
+    /// When a line was last written.
+    said: Cell<Instant>,
 }
 
 impl Progress {
@@ -25,7 +34,12 @@ impl Progress {
                 Err(_) => bar,
             }
         });
-        Progress { bar }
+        Progress {
+            bar,
+            steps,
+            done: Cell::new(0),
+            said: Cell::new(Instant::now()),
+        }
     }
 
     /// What is being done, apart from the steps.
@@ -36,16 +50,21 @@ impl Progress {
         }
     }
 
-    /// A step that begins. Without a terminal nothing is said of it: its
-    /// round has said enough.
+    /// A step that begins.
     pub(crate) fn step(&self, what: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_owned()),
+            None if self.said.get().elapsed() < EVERY => {}
+            None => {
+                self.said.set(Instant::now());
+                say(&format!("{} of {}: {what}", self.done.get(), self.steps));
+            }
         }
     }
 
     /// A step that has ended.
     pub(crate) fn done(&self) {
+        self.done.set(self.done.get() + 1);
         if let Some(bar) = &self.bar {
             bar.inc(1);
         }

@@ -249,7 +249,7 @@ impl Rows {
                     name,
                     about: workload.about().to_owned(),
                     unit: workload.unit().to_owned(),
-                    target: workload.target(),
+                    target: workload.target(part),
                     cells: Default::default(),
                 });
                 self.0.len() - 1

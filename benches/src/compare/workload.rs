@@ -29,8 +29,8 @@ pub(crate) trait Workload: fmt::Debug + Sync {
         "files"
     }
 
-    /// What the project wants of it.
-    fn target(&self) -> Target {
+    /// What the project wants of the figure `part`.
+    fn target(&self, _: &str) -> Target {
         Target::default()
     }
 

@@ -42,21 +42,21 @@ fn write_tables(out: &mut String, results: &Results) -> fmt::Result {
 /// times as many.
 fn ratios(out: &mut String, results: &Results) -> fmt::Result {
     let others: Vec<&str> = others(results).collect();
-    let to_peer = results.peers.iter().any(|peer| peer == FUSE_OVERLAYFS);
+    let has = |name: &str| results.peers.iter().any(|peer| peer == name);
+    let ours = [OURS, VOLATILE].into_iter().filter(|ours| has(ours));
+    let to_peer: Vec<&str> = ours.filter(|_| has(FUSE_OVERLAYFS)).collect();
     let mut head = vec!["work".to_owned(), "kernel, per second".to_owned()];
     head.extend(others.iter().map(|peer| (*peer).to_owned()));
-    if to_peer {
-        head.push(format!("{OURS} / {FUSE_OVERLAYFS}"));
-        head.push(format!("{VOLATILE} / {FUSE_OVERLAYFS}"));
-    }
+    head.extend(
+        to_peer
+            .iter()
+            .map(|ours| format!("{ours} / {FUSE_OVERLAYFS}")),
+    );
     table_head(out, &head)?;
     for row in &results.rows {
         let mut line = vec![row.name.clone(), kernel_rate(row)];
         line.extend(others.iter().map(|peer| ratio(row, peer, KERNEL)));
-        if to_peer {
-            line.push(ratio(row, OURS, FUSE_OVERLAYFS));
-            line.push(ratio(row, VOLATILE, FUSE_OVERLAYFS));
-        }
+        line.extend(to_peer.iter().map(|ours| ratio(row, ours, FUSE_OVERLAYFS)));
         table_line(out, &line)?;
     }
     writeln!(
@@ -105,7 +105,8 @@ fn three(ratio: f64) -> String {
         _ if ratio >= 100.0 => format!("{ratio:.0}"),
         _ if ratio >= 10.0 => format!("{ratio:.1}"),
         _ if ratio >= 0.095 => format!("{ratio:.2}"),
-        _ => format!("{ratio:.3}"),
+        _ if ratio >= 0.0095 => format!("{ratio:.3}"),
+        _ => format!("{ratio:.1e}"),
     }
 }
 
@@ -218,6 +219,7 @@ mod tests {
     fn numbers_have_as_many_digits_as_they_deserve() {
         assert_eq!(three(0.0123), "0.012");
         assert_eq!(three(0.123), "0.12");
+        assert_eq!(three(0.000_123), "1.2e-4");
         assert_eq!(three(12.34), "12.3");
         assert_eq!(three(1234.5), "1234");
         assert_eq!(short(1_234_567.0), "1.23 M");

@@ -19,7 +19,7 @@ impl Workload for Append {
         "append a byte to small lower files, which copies each up"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::of_copy_up(1.5, 1.0)
     }
 

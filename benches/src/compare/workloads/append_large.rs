@@ -19,7 +19,7 @@ impl Workload for AppendLarge {
         "append a byte to the big lower file, which copies it up"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::of_copy_up(1.0, 1.0)
     }
 

@@ -24,7 +24,7 @@ impl Workload for Build {
         "compile 40 C sources in a lower layer, 2 at a time, and link them"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.3, 0.8)
     }
 

@@ -20,7 +20,7 @@ impl Workload for Chmod {
         "chmod lower files, which copies each up"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::of_copy_up(1.5, 1.0)
     }
 

@@ -27,7 +27,7 @@ impl Workload for Create {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         match self.threads {
             1 => Target::to(1.5, 0.6),
             _ => Target::to(2.5, 0.4),

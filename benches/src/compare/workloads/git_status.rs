@@ -24,7 +24,7 @@ impl Workload for GitStatus {
         "runs"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.3, 0.8)
     }
 

@@ -26,7 +26,7 @@ impl Workload for Missing {
         "names"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.0, 1.0)
     }
 

@@ -29,7 +29,7 @@ impl Workload for Open {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.0, 0.9)
     }
 

@@ -28,7 +28,7 @@ impl Workload for RandomRead {
         "reads"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.0, 0.95)
     }
 

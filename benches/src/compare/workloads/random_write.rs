@@ -31,7 +31,7 @@ impl Workload for RandomWrite {
         "writes"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.0, 0.95)
     }
 

@@ -38,7 +38,7 @@ impl Workload for ReadSmall {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.2, 0.95)
     }
 

@@ -36,7 +36,7 @@ impl Workload for ReaddirLarge {
         "entries"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(3.0, 0.8)
     }
 

@@ -34,7 +34,7 @@ impl Workload for RemoveTree {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.1, 0.25)
     }
 

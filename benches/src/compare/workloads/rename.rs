@@ -19,7 +19,7 @@ impl Workload for Rename {
         "rename lower files, which copies each up and leaves a whiteout"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.3, 0.6)
     }
 

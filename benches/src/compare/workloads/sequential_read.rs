@@ -36,7 +36,7 @@ impl Workload for SequentialRead {
         "MiB"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.0, 0.95)
     }
 

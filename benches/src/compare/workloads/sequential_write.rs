@@ -23,7 +23,7 @@ impl Workload for SequentialWrite {
         "MiB"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.1, 0.95)
     }
 

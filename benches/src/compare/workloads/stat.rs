@@ -29,7 +29,7 @@ impl Workload for Stat {
         }
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.0, 1.0)
     }
 

@@ -19,7 +19,7 @@ impl Workload for Unlink {
         "unlink new files"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(1.7, 0.4)
     }
 

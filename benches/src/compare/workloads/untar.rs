@@ -30,7 +30,7 @@ impl Workload for Untar {
         "unpack an archive of small files, with times, owners and modes"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         Target::to(3.0, 0.6)
     }
 

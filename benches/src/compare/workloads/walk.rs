@@ -39,7 +39,7 @@ impl Workload for Walk {
         "entries"
     }
 
-    fn target(&self) -> Target {
+    fn target(&self, _: &str) -> Target {
         match self {
             Walk::Cold | Walk::First => Target::to(1.3, 0.85),
             Walk::Warm => Target::to(2.0, 1.0),

@@ -17,6 +17,9 @@ const WRITERS: usize = 2;
 /// Writes of each, at the least: a copy-up may be over at once.
 const LEAST: usize = 100;
 
+/// The part that is the usual latency.
+const MEDIAN: &str = "median";
+
 /// Two threads append to files of theirs while a third copies the big file
 /// up. Their latency is the figure; as a rate, so that more is better.
 #[derive(Debug)]
@@ -36,8 +39,14 @@ impl Workload for Writers {
         "writes"
     }
 
-    fn target(&self) -> Target {
-        Target::to(10.0, 0.8)
+    fn target(&self, part: &str) -> Target {
+        let mut target = Target::to(10.0, 0.8);
+        // Most writes are over before a lock of the copy-up is in their way:
+        // it is the others that have to be better.
+        if part == MEDIAN {
+            target.fuse_overlayfs = None;
+        }
+        target
     }
 
     fn copies_up(&self) -> bool {
@@ -86,7 +95,7 @@ impl Workload for Writers {
                 operations,
                 seconds: latency * operations as f64,
             };
-            Ok(vec![sample("median", at(50)), sample("p99", at(99))])
+            Ok(vec![sample(MEDIAN, at(50)), sample("p99", at(99))])
         }))
     }
 }
