@@ -1,4 +1,5 @@
-//! Stacks that the benches run on: directories on disk, as a mount has them.
+//! Stacks that the benches run on: directories on disk, as a mount has them;
+//! and [`compare`], which mounts them.
 //!
 //! Run with `cargo bench -p overlay-benches`; one group alone with
 //! `cargo bench -p overlay-benches --bench lookup`. Without `--bench` (as
@@ -11,6 +12,8 @@ use overlay_core::fs::UnionFs;
 use overlay_core::layer::dir::{Descriptors, DirStorage, DirUpper};
 use overlay_core::{Dialect, Namespace, Stack};
 use tempfile::TempDir;
+
+pub mod compare;
 
 /// Layers on disk that vanish when dropped.
 #[derive(Debug)]
