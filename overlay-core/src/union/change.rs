@@ -30,7 +30,7 @@ impl Union {
     pub(super) fn replaced_by(&self, stack: Stack) -> Result<Arc<Union>> {
         let open = self.opens.all();
         self.refuse_used(&stack, &open)?;
-        let table = Table::after(&self.table);
+        let table = Table::after(&self.table, &stack);
         let after = Union::assemble(stack, self.asked, table, Some(self))?;
         after.recover_after(self)?;
         let mut moves = Vec::new();

@@ -154,7 +154,7 @@ impl Union {
             true => given.find_map(|part| self.table.given(part.id)),
             false => None,
         };
-        let mut number = given.unwrap_or_else(|| self.table.number_of(id));
+        let mut number = given.unwrap_or_else(|| self.table.number_of_shown(id));
         if let Some(known) = self.table.get(number) {
             if known.links.read().contains(parent, name) {
                 self.refresh_parts(&known, view.parts);

@@ -155,7 +155,7 @@ impl Union {
                 // that is damaged, or refused, fails, and not its neighbours.
                 ino: number.unwrap_or_else(|error| {
                     tracing::debug!(%error, name = %met.name, "listed without looking it up");
-                    self.table.listed_number(met.id, met.kind)
+                    self.table.listed_number(met.id)
                 }),
                 name: met.name,
                 kind: met.kind,
@@ -181,7 +181,7 @@ impl Union {
         {
             return self.number_of_written(inode, &met.name, &*found.node, &found.attr);
         }
-        Ok(self.table.listed_number(met.id, met.kind))
+        Ok(self.table.listed_number(met.id))
     }
 
     /// Whether a directory of the writable branch was renamed, and shows the

@@ -16,8 +16,9 @@ use super::inode::Inode;
 use super::numbers::Numbers;
 use super::options::Options;
 use super::trail::Trails;
-use crate::attr::{Attr, FileKind};
+use crate::attr::Attr;
 use crate::name::{Name, NameBuf};
+use crate::stack::Stack;
 
 /// The root's number: FUSE wants it so.
 pub(super) const ROOT: u64 = 1;
@@ -49,24 +50,24 @@ struct Known {
     pins: u64,
 }
 
-/// The numbers that were given so far: they outlive a change of the branches.
+/// The numbers that were given so far.
 #[derive(Debug)]
 struct Numbering {
-    numbers: Numbers,
+    numbers: Arc<Numbers>,
     /// Numbers of objects that do not show their own: copies show the number
     /// of their origin for as long as the union lives, and what cannot be
     /// encoded shows a private one.
     given: DashMap<ObjectId, u64>,
     /// Numbers of the names of lower files with several hard links, and of
     /// directories that lie in several places.
-    split: DashMap<(u64, NameBuf), u64>,
+    split: Arc<DashMap<(u64, NameBuf), u64>>,
 }
 
 /// Known inodes by number.
 #[derive(Debug)]
 pub(super) struct Table {
     known: DashMap<u64, Known>,
-    numbering: Arc<Numbering>,
+    numbering: Numbering,
     trails: Trails,
     /// Whether numbers were given before by another union of these branches.
     handed_over: bool,
@@ -79,50 +80,81 @@ impl Table {
     pub fn new(numbers: Numbers, options: &Options) -> Table {
         Table {
             known: DashMap::new(),
-            numbering: Arc::new(Numbering {
-                numbers,
+            numbering: Numbering {
+                numbers: Arc::new(numbers),
                 given: DashMap::new(),
-                split: DashMap::new(),
-            }),
+                split: Arc::default(),
+            },
             trails: Trails::new(options.nfs_export),
             handed_over: false,
             lent: HashSet::new(),
         }
     }
 
-    /// A table for a union that takes the place of that of `before`, while
-    /// nothing is done by either: objects keep their numbers, and what is known
-    /// is found again when it is asked for. What is not found again by its name
+    /// A table for a union of `stack` that takes the place of that of `before`,
+    /// while nothing is done by either: what is known keeps its number, and is
+    /// found again when it is asked for. What is not found again by its name
     /// was lost to the change.
-    pub fn after(before: &Table) -> Table {
-        let after = Table {
-            known: DashMap::new(),
-            numbering: Arc::clone(&before.numbering),
-            trails: before.trails.hand_over(),
-            handed_over: true,
-            lent: before.lent(),
-        };
-        for entry in &before.known {
-            let (number, known) = (*entry.key(), entry.value());
-            if let Some(inode) = known.inode.upgrade() {
-                // By whatever part of it is found again.
-                for part in inode.parts() {
-                    after.give(part.id, number);
-                }
-                after.trails.leave(&inode);
-            }
-            if known.pins > 0 {
-                after.known.insert(
-                    number,
-                    Known {
-                        inode: Weak::new(),
-                        pinned: None,
-                        pins: known.pins,
-                    },
-                );
+    ///
+    /// What is not known any more may have been removed, and its own number be
+    /// that of something else by now.
+    pub fn after(before: &Table, stack: &Stack) -> Table {
+        let given = DashMap::new();
+        let trails = before.trails.hand_over();
+        let known = DashMap::new();
+        let stays = |branch| stack.branch(branch).is_some();
+        // No guard is held while an inode is in hand: see the module.
+        let pairs = before.numbering.given.iter();
+        let pairs: Vec<_> = pairs.map(|entry| (*entry.key(), *entry.value())).collect();
+        for (id, number) in pairs {
+            let kept = match before.get(number) {
+                // By its parts, below.
+                Some(inode) if inode.kind().is_dir() => false,
+                Some(inode) => stays(inode.home()),
+                // It was not asked for since the last change.
+                None => before.known.contains_key(&number),
+            };
+            if kept {
+                given.insert(id, number);
             }
         }
-        after
+        let were = before.known.iter();
+        let were = were.map(|entry| (*entry.key(), entry.inode.clone(), entry.pins));
+        for (number, inode, pins) in were.collect::<Vec<_>>() {
+            if let Some(inode) = inode.upgrade() {
+                // By whatever part of it is found again.
+                let parts = inode.parts().iter();
+                for part in parts.filter(|part| stays(part.branch)) {
+                    given.insert(part.id, number);
+                }
+                trails.leave(&inode);
+            }
+            if pins > 0 {
+                let pinned = Known {
+                    inode: Weak::new(),
+                    pinned: None,
+                    pins,
+                };
+                known.insert(number, pinned);
+            }
+        }
+        let numbers = Arc::clone(&before.numbering.numbers);
+        let is_lent =
+            |(id, number): (ObjectId, u64)| (numbers.encode(id) != Some(number)).then_some(number);
+        let lent = given.iter();
+        Table {
+            known,
+            lent: lent
+                .filter_map(|entry| is_lent((*entry.key(), *entry.value())))
+                .collect(),
+            numbering: Numbering {
+                split: Arc::clone(&before.numbering.split),
+                numbers: Arc::clone(&numbers),
+                given,
+            },
+            trails,
+            handed_over: true,
+        }
     }
 
     pub fn trails(&self) -> &Trails {
@@ -144,15 +176,9 @@ impl Table {
             .or_insert_with(|| self.numbering.numbers.make_up())
     }
 
-    fn lent(&self) -> HashSet<u64> {
-        let given = self.numbering.given.iter();
-        let lent = given
-            .filter(|entry| self.numbering.numbers.encode(*entry.key()) != Some(*entry.value()));
-        lent.map(|entry| *entry.value()).collect()
-    }
-
-    /// The number of a non-directory that shows by itself. Unlike
-    /// [`Table::number_of`] never that of a copy of it.
+    /// The number of an object that shows by itself. Unlike
+    /// [`Table::number_of`] never that of a copy of it, or of what lay on a
+    /// branch that has gone.
     pub fn number_of_shown(&self, id: ObjectId) -> u64 {
         let number = self.number_of(id);
         if !self.lent.contains(&number) || self.is_given(id) {
@@ -180,11 +206,8 @@ impl Table {
     }
 
     /// The number that a listing shows for the object `id`.
-    pub fn listed_number(&self, id: ObjectId, kind: FileKind) -> u64 {
-        let number = match kind {
-            FileKind::Directory => self.number_of(id),
-            _ => self.number_of_shown(id),
-        };
+    pub fn listed_number(&self, id: ObjectId) -> u64 {
+        let number = self.number_of_shown(id);
         match self.given(id).and_then(|given| self.get(given)) {
             Some(known) => known.shown_number(),
             None => number,

@@ -101,7 +101,11 @@ pub struct AttributeRow {
     pub here: &'static str,
 }
 
-const NOT_YET: &str = "not yet";
+const WORKS: &str = "works";
+const REFUSED: &str = "refused: ";
+const WHEN_CHANGED: &str = "refused: a file is copied when it is changed: leave it out";
+const COPIES_ALL: &str = "refused: a copy takes over what its branch can store, but never without \
+                          what permissions depend on: leave it out";
 
 const fn row(
     word: &'static str,
@@ -126,42 +130,42 @@ pub const ATTRIBUTES: &[AttributeRow] = &[
         &[Attribute::Whiteouts],
         Fits::ReadOnly,
         "the branch may hold whiteouts, which count; without it nobody looks for them",
-        NOT_YET,
+        WORKS,
     ),
     row(
         "nolwh",
         &[Attribute::UnlinkedWhiteouts],
         Fits::Writable,
         "each whiteout is a file of its own, not a hard link of one",
-        NOT_YET,
+        WORKS,
     ),
     row(
         "coo_reg",
         &[Attribute::CopyFilesOnOpen],
         Fits::Any,
         "opening a regular file copies it to the nearest writable branch above",
-        NOT_YET,
+        WHEN_CHANGED,
     ),
     row(
         "coo_all",
         &[Attribute::CopyAllOnOpen],
         Fits::Any,
         "the same for regular files and directories",
-        NOT_YET,
+        WHEN_CHANGED,
     ),
     row(
         "moo",
         &[Attribute::MoveOnOpen],
         Fits::Writable,
         "as `coo_reg`, and the original is removed",
-        NOT_YET,
+        WHEN_CHANGED,
     ),
     row(
         "fhsm",
         &[Attribute::Hierarchy],
         Fits::Any,
         "the branch is one level of a hierarchy of storage, which a program of its own manages",
-        "to be refused: there is no such program (`aufs_fhsm(5)`)",
+        "refused: there is no such program (`aufs_fhsm(5)`): leave it out",
     ),
     row(
         "unpin",
@@ -181,42 +185,42 @@ pub const ATTRIBUTES: &[AttributeRow] = &[
         ],
         Fits::Any,
         "all of the following",
-        NOT_YET,
+        COPIES_ALL,
     ),
     row(
         "icexsec",
         &[Attribute::IgnoreSecurity],
         Fits::Any,
         "a copy may fail to take over attributes `security.*`",
-        NOT_YET,
+        COPIES_ALL,
     ),
     row(
         "icexsys",
         &[Attribute::IgnoreSystem],
         Fits::Any,
         "the same for `system.*` (ACLs)",
-        NOT_YET,
+        COPIES_ALL,
     ),
     row(
         "icextr",
         &[Attribute::IgnoreTrusted],
         Fits::Any,
         "the same for `trusted.*`",
-        NOT_YET,
+        COPIES_ALL,
     ),
     row(
         "icexusr",
         &[Attribute::IgnoreUser],
         Fits::Any,
         "the same for `user.*`",
-        NOT_YET,
+        COPIES_ALL,
     ),
     row(
         "icexoth",
         &[Attribute::IgnoreOther],
         Fits::Any,
         "the same for all others",
-        NOT_YET,
+        COPIES_ALL,
     ),
 ];
 
@@ -288,6 +292,9 @@ impl Permission {
             return Err(format!(
                 "{word} has no meaning on a branch that is {access}, only on {where_to}: leave it out"
             ));
+        }
+        if let Some(why) = row.here.strip_prefix(REFUSED) {
+            return Err(format!("{word} is not supported: {why}"));
         }
         for attribute in row.attributes {
             let others = ON_OPEN.iter().filter(|_| ON_OPEN.contains(attribute));

@@ -39,7 +39,7 @@ const fn branches(
     read: fn(&Given<'_>) -> Result<Word, UsageError>,
 ) -> OptionRow {
     let meaning = Meaning::Branches(read);
-    row(names, value, what, Here::NotYet, SYNTAX, meaning)
+    row(names, value, what, Here::Works, SYNTAX, meaning)
 }
 
 const fn word(
@@ -48,14 +48,7 @@ const fn word(
     source: &'static str,
     setting: fn() -> Setting,
 ) -> OptionRow {
-    row(
-        names,
-        "",
-        what,
-        Here::NotYet,
-        source,
-        Meaning::Word(setting),
-    )
+    row(names, "", what, Here::Works, source, Meaning::Word(setting))
 }
 
 const fn value(
@@ -69,10 +62,33 @@ const fn value(
         names,
         value,
         what,
-        Here::NotYet,
+        Here::Works,
         source,
         Meaning::Value(read),
     )
+}
+
+const fn word_but(
+    names: &'static [&'static str],
+    what: &'static str,
+    source: &'static str,
+    but: &'static str,
+    setting: fn() -> Setting,
+) -> OptionRow {
+    let meaning = Meaning::Word(setting);
+    row(names, "", what, Here::WorksBut(but), source, meaning)
+}
+
+const fn value_but(
+    names: &'static [&'static str],
+    value: &'static str,
+    what: &'static str,
+    source: &'static str,
+    but: &'static str,
+    read: fn(&Given<'_>) -> Result<Setting, UsageError>,
+) -> OptionRow {
+    let meaning = Meaning::Value(read);
+    row(names, value, what, Here::WorksBut(but), source, meaning)
 }
 
 const fn accepted(
@@ -109,6 +125,7 @@ const fn refused(
 }
 
 const NO_TABLE: &str = "inode numbers are kept in no file, so there is none to cut: leave it out";
+const NUMBERS: &str = "no file is made: numbers are made of those on the branches, and need none";
 const NO_BLOCKS: &str = "it sizes the kernel's memory for listings, which are read piece by piece \
                          here: leave it out";
 const OLD: &str = "aufs itself ignores it: leave it out";
@@ -148,17 +165,22 @@ pub const OPTIONS: &[OptionRow] = &[
         "changes what a branch may be used for",
         |given| modified(given).map(Word::Change),
     ),
-    value(
+    value_but(
         &["xino"],
         "PATH",
         "keeps the inode numbers in this file; `.aufs.xino` on the first writable branch if \
          nothing is said",
         MOUNT,
+        NUMBERS,
         |given| Ok(Setting::Xino(Some(given.path()))),
     ),
-    word(&["noxino"], "keeps no inode numbers", MOUNT, || {
-        Setting::Xino(None)
-    }),
+    word_but(
+        &["noxino"],
+        "keeps no inode numbers",
+        MOUNT,
+        NUMBERS,
+        || Setting::Xino(None),
+    ),
     refused(
         &["trunc_xib"],
         "",
@@ -233,16 +255,18 @@ pub const OPTIONS: &[OptionRow] = &[
         "Direct I/O",
         "O_DIRECT is asked of the branch, which may refuse it: leave it out",
     ),
-    word(
+    word_but(
         &["verbose", "v"],
         "tells which object keeps a branch from being taken away",
         MOUNT,
+        "the names are told in any case",
         || Setting::Verbose(Switch::On),
     ),
-    word(
+    word_but(
         &["noverbose", "quiet", "q", "silent"],
         "does not; the default",
         MOUNT,
+        "the names are told in any case",
         || Setting::Verbose(Switch::Off),
     ),
     word(
@@ -263,19 +287,21 @@ pub const OPTIONS: &[OptionRow] = &[
         MOUNT,
         || Setting::Sum(Sum::First),
     ),
-    value(
+    value_but(
         &["dirwh"],
         "N",
         "a removed directory with N whiteouts or more is renamed, and cleared later; the default \
          is 3",
         MOUNT,
+        "all are cleared at once, in the work area",
         |given| number(given, u32::MAX).map(Setting::DirWh),
     ),
-    value(
+    value_but(
         &["rdcache"],
         "SEC",
         "how long a listing is good; at most 3600, the default is 10",
         "Virtual or Vertical Directory Block; `fs/aufs/opts.c`",
+        "a listing is taken anew at each opening, and is good while that lasts",
         |given| number(given, 3600).map(Setting::RdCache),
     ),
     refused(
@@ -292,10 +318,11 @@ pub const OPTIONS: &[OptionRow] = &[
         MOUNT,
         NO_BLOCKS,
     ),
-    word(
+    word_but(
         &["plink"],
         "hard links of a read-only branch stay one object when they are copied up; the default",
         "Pseudo Link",
+        "hard links of a read-only branch part when they are copied up: as `noplink`",
         || Setting::PseudoLinks(Switch::On),
     ),
     word(
@@ -375,17 +402,19 @@ pub const OPTIONS: &[OptionRow] = &[
         MOUNT,
         || Setting::DirPerm1(Switch::On),
     ),
-    word(
+    refused(
         &["nodirperm1"],
+        "",
         "who has none on one of its branches has none; the default",
         MOUNT,
-        || Setting::DirPerm1(Switch::Off),
+        "a directory has the permissions of its topmost branch alone: leave it out",
     ),
-    word(
+    refused(
         &["dirren"],
+        "",
         "directories of several branches can be renamed",
         MOUNT,
-        || Setting::DirRen(Switch::On),
+        "renaming one is EXDEV, and mv copies it: leave it out",
     ),
     word(
         &["nodirren"],

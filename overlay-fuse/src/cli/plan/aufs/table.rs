@@ -24,8 +24,10 @@ pub struct OptionRow {
 /// What becomes of an option.
 #[derive(Debug, Clone, Copy)]
 pub enum Here {
-    /// It is read, but nothing is mounted by it yet.
-    NotYet,
+    /// It does what it does in aufs.
+    Works,
+    /// It does, but for this.
+    WorksBut(&'static str),
     /// It is read, and is how it is in any case: why.
     Accepted(&'static str),
     /// It is refused: why, and what to do.
@@ -36,7 +38,8 @@ impl Here {
     /// As the documentation has it.
     pub fn words(self) -> String {
         match self {
-            Here::NotYet => "not yet".into(),
+            Here::Works => "works".into(),
+            Here::WorksBut(what) => format!("works, but {what}"),
             Here::Accepted(why) => format!("accepted: {why}"),
             Here::Refused(why) => format!("refused: {why}"),
         }
@@ -45,8 +48,8 @@ impl Here {
     /// The reason, where there is one.
     pub(super) fn why(self) -> &'static str {
         match self {
-            Here::NotYet => "",
-            Here::Accepted(why) | Here::Refused(why) => why,
+            Here::Works => "",
+            Here::WorksBut(why) | Here::Accepted(why) | Here::Refused(why) => why,
         }
     }
 }
@@ -87,6 +90,14 @@ impl OptionRow {
             .collect();
         names.join(", ")
     }
+}
+
+/// Whether a word is an option of aufs: with a value, or without.
+pub(super) fn knows(name: &[u8], has_value: bool) -> bool {
+    let mut rows = OPTIONS.iter();
+    rows.any(|row| {
+        row.names.iter().any(|known| known.as_bytes() == name) && row.value.is_empty() != has_value
+    })
 }
 
 /// The row of `name`. Some names have one meaning with a value and another
