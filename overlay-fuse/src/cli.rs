@@ -12,6 +12,7 @@ use overlay_core::SetupError;
 
 use crate::mount::MountError;
 
+mod branches;
 mod check;
 mod convert;
 mod daemon;

@@ -2,6 +2,7 @@
 //! a word has an effect, is said to be the default, or is refused by name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use overlay_core::Directories;
 use overlay_core::layer::dir::AccessTimes;
@@ -9,7 +10,7 @@ use overlay_core::union::{Durability, Index, Metacopy, NfsExport, RedirectDir, X
 
 use super::Args;
 use crate::mount::{MountFlag, MountOptions};
-use crate::presentation::Presentation;
+use crate::presentation::{Presentation, Xattrs};
 
 pub mod aufs;
 mod draft;
@@ -17,6 +18,7 @@ mod error;
 mod options;
 mod unmounted;
 
+use aufs::{AufsMount, MountAccess, Switch, Udba};
 use draft::Draft;
 pub use error::UsageError;
 pub(super) use unmounted::{Unmounted, unmounted};
@@ -29,8 +31,12 @@ pub(super) fn help() -> String {
 /// What to mount, where and how.
 #[derive(Debug)]
 pub struct Plan {
-    /// The layers; `mount_point` is set.
+    /// The layers; `mount_point` is set. None where there are branches.
     pub directories: Directories,
+    /// The branches, if they are named as aufs names them.
+    pub branches: Option<AufsMount>,
+    /// `udba`
+    pub udba: Udba,
     /// Where.
     pub point: PathBuf,
     /// How.
@@ -61,6 +67,9 @@ impl Args {
     /// Gives every word its meaning, or refuses it.
     pub fn plan(self) -> Result<Plan, UsageError> {
         let mut draft = Draft::new();
+        if self.options.iter().any(|list| aufs::names_branches(list)) {
+            draft.aufs = Some(Vec::new());
+        }
         for list in &self.options {
             draft.options(list)?;
         }
@@ -79,7 +88,29 @@ impl Args {
             draft.work = None;
         }
         let debug = self.debug || draft.debug;
+        let access = match draft.mount.has(MountFlag::ReadOnly) {
+            true => MountAccess::ReadOnly,
+            false => MountAccess::ReadWrite,
+        };
+        let branches = draft.aufs.take();
+        let branches = branches.map(|words| AufsMount::new(words, access));
+        let branches = branches.transpose()?;
+        let ownership = draft.owners.ownership();
+        let mut presentation = draft.owners.presentation();
+        let udba = branches.as_ref().map_or(draft.udba, |mount| mount.udba);
+        if udba == Udba::Reval {
+            // The kernel asks each time.
+            presentation = presentation.lifetime(Duration::ZERO);
+        }
+        if let Some(AufsMount {
+            acl: Switch::Off, ..
+        }) = &branches
+        {
+            presentation = presentation.xattrs(Xattrs::NoAcls);
+        }
         Ok(Plan {
+            branches,
+            udba,
             directories: Directories {
                 lowers: draft.lowers,
                 upper: draft.upper,
@@ -88,7 +119,7 @@ impl Args {
                 marks: draft.marks,
                 access_times: access_times(&draft.mount),
                 format: draft.format,
-                ownership: draft.owners.ownership(),
+                ownership,
                 mount_point: Some(point.clone()),
             },
             point,
@@ -99,7 +130,7 @@ impl Args {
             nfs_export: exported(draft.nfs_export, draft.metacopy)?,
             xino: draft.xino,
             durability: draft.durability,
-            presentation: draft.owners.presentation(),
+            presentation,
             foreground: self.foreground || debug,
             debug,
             log: self.log,

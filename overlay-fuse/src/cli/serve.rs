@@ -3,16 +3,20 @@
 use std::io;
 use std::thread;
 
-use overlay_core::union::{DefaultAcls, Index, Metacopy, NfsExport, Options, Recover, RedirectDir};
+use overlay_core::stack::directories::{Opened, OpenedBranch};
+use overlay_core::union::{
+    DefaultAcls, Index, Metacopy, NfsExport, Options, Others, Recover, RedirectDir,
+};
 use overlay_core::{Error, IndexFault, Stack, Union};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Failure;
 use super::log::Log;
 use super::plan::Plan;
+use super::plan::aufs::Udba;
+use super::{Failure, branches};
 use crate::mount::{Mount, MountError, MountHandle, Unmounted, Unmounter, check_fuse};
 use crate::presentation::Xattrs;
 
@@ -46,32 +50,87 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, Failure> {
     // Before anything else is done: one that comes now is handled below.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(no_signals)?;
     check_fuse()?;
-    let opened = plan.directories.open_undoable()?;
+    let layers = Layers::open(&plan)?;
+    let stack = layers.stack();
+    let options = match &plan.branches {
+        None => of_layers(&plan, &stack)?,
+        Some(branches) => branches::options(branches),
+    };
     let options = Options {
-        redirect_dir: redirect_dir(plan.redirect_dir, opened.stack())?,
-        metacopy: metacopy(plan.metacopy, opened.stack())?,
-        index: plan.index,
-        nfs_export: plan.nfs_export,
-        xino: plan.xino,
         durability: plan.durability,
         recover: Recover::WhenAsked,
+        others: match plan.udba {
+            Udba::None => Others::KeepAway,
+            Udba::Reval | Udba::Notify => Others::Write,
+        },
         default_acls: match plan.presentation.shown_xattrs() {
             Xattrs::All => DefaultAcls::Inherited,
             Xattrs::NoAcls | Xattrs::None => DefaultAcls::Ignored,
         },
-        ..Options::default()
+        ..options
     };
-    refuse_marks(&options, opened.stack())?;
-    let union = Union::with_options(opened.stack().clone(), options)
-        .map_err(|error| not_put_together(&error, &plan))?;
-    let handle = Mount::builder(union)
-        .options(plan.options)
-        .presentation(plan.presentation)
-        .mount(&plan.point)?;
-    drop(opened.keep());
+    let union =
+        Union::with_options(stack, options).map_err(|error| not_put_together(&error, &plan))?;
+    let mut mount = Mount::builder(union)
+        .options(plan.options.clone())
+        .presentation(plan.presentation.clone());
+    if plan.udba == Udba::Notify {
+        mount = mount.follow_others();
+    }
+    let handle = mount.mount(&plan.point)?;
+    layers.keep();
     handle_signals(signals, handle.unmounter()).map_err(no_signals)?;
     log.keep();
     Ok(Serving { handle })
+}
+
+/// What the words say of an overlay.
+fn of_layers(plan: &Plan, stack: &Stack) -> Result<Options, Failure> {
+    let options = Options {
+        redirect_dir: redirect_dir(plan.redirect_dir, stack)?,
+        metacopy: metacopy(plan.metacopy, stack)?,
+        index: plan.index,
+        nfs_export: plan.nfs_export,
+        xino: plan.xino,
+        ..Options::default()
+    };
+    refuse_marks(&options, stack)?;
+    Ok(options)
+}
+
+/// What is put together, while that can still be taken back.
+enum Layers {
+    Overlay(Opened),
+    Branches(Vec<OpenedBranch>),
+}
+
+impl Layers {
+    fn open(plan: &Plan) -> Result<Layers, Failure> {
+        match &plan.branches {
+            None => Ok(Layers::Overlay(plan.directories.open_undoable()?)),
+            Some(branches) => Ok(Layers::Branches(branches::open(branches, plan)?)),
+        }
+    }
+
+    fn stack(&self) -> Stack {
+        match self {
+            Layers::Overlay(opened) => opened.stack().clone(),
+            Layers::Branches(opened) => {
+                let mut stack = Stack::new();
+                for (at, branch) in opened.iter().enumerate() {
+                    branch.insert(&mut stack, at);
+                }
+                stack
+            }
+        }
+    }
+
+    fn keep(self) {
+        match self {
+            Layers::Overlay(opened) => drop(opened.keep()),
+            Layers::Branches(opened) => opened.into_iter().for_each(OpenedBranch::keep),
+        }
+    }
 }
 
 fn not_put_together(error: &Error, plan: &Plan) -> Failure {

@@ -84,17 +84,20 @@ pub struct OpenedBranch {
 }
 
 impl OpenedBranch {
-    /// Puts it into `stack` at this place; what was made on disk is kept.
-    pub fn insert(self, stack: &mut Stack, at: usize) -> BranchId {
-        self.undo.keep();
-        stack.insert(at, self.store, self.dialect, self.heed)
+    /// Puts it into `stack` at this place.
+    pub fn insert(&self, stack: &mut Stack, at: usize) -> BranchId {
+        stack.insert(at, self.store.clone(), self.dialect, self.heed)
     }
 
     /// Takes it for the branch `id`, which is the same directory with another
-    /// access.
-    pub fn replace(self, stack: &mut Stack, id: BranchId) -> crate::Result<()> {
+    /// access. Errors: `ENOENT`.
+    pub fn replace(&self, stack: &mut Stack, id: BranchId) -> crate::Result<()> {
+        stack.set_access(id, self.store.clone(), self.heed)
+    }
+
+    /// Keeps what was made on disk.
+    pub fn keep(self) {
         self.undo.keep();
-        stack.set_access(id, self.store, self.heed)
     }
 }
 

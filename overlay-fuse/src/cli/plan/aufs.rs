@@ -1,8 +1,7 @@
 //! The words of an aufs mount as values: `br:/rw=rw:/ro=ro+wh,udba=reval`.
 //!
-//! Reads and answers; opens nothing, and mounts nothing yet: `docs/aufs.md`
-//! says of every option what becomes of it. What is refused by name is
-//! refused here. The rules are those of `aufs(5)` and `fs/aufs/opts.c`, with
+//! Reads and answers; opens nothing, and mounts nothing: `docs/aufs.md` says of
+//! every option what becomes of it. What is refused by name is refused here. The rules are those of `aufs(5)` and `fs/aufs/opts.c`, with
 //! two exceptions.
 //!
 //! - What aufs ignores with a line in the kernel's log is an error: an unknown
@@ -82,10 +81,6 @@ pub enum Setting {
     DirWh(u32),
     /// `shwh`, `noshwh`
     ShowWhiteouts(Switch),
-    /// `dirperm1`, `nodirperm1`
-    DirPerm1(Switch),
-    /// `dirren`, `nodirren`
-    DirRen(Switch),
     /// `sum`, `wsum`, `nosum`
     Sum(Sum),
     /// `acl`, `noacl`
@@ -142,6 +137,31 @@ pub enum Sum {
     Writable,
 }
 
+/// Whether one of the options in the value of an `-o` names branches: then it is
+/// a mount by aufs' words.
+pub fn names_branches(list: &OsStr) -> bool {
+    let words = options_in(list);
+    words.iter().any(|word| {
+        let (name, value) = halves(word);
+        value.is_some() && table::names_branches(name)
+    })
+}
+
+/// The option, if it is one of aufs; others are those of any mount.
+pub(super) fn read_own(word: &OsStr) -> Option<Result<Word, UsageError>> {
+    let (name, value) = halves(word);
+    table::knows(name, value.is_some()).then(|| read_word(word))
+}
+
+/// The name, and what follows the first `=` or `:`.
+fn halves(word: &OsStr) -> (&[u8], Option<&OsStr>) {
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|byte| matches!(byte, b'=' | b':')) {
+        Some(end) => (&bytes[..end], Some(OsStr::from_bytes(&bytes[end + 1..]))),
+        None => (bytes, None),
+    }
+}
+
 /// The options in the value of one `-o`, in their order.
 ///
 /// Fails with a sentence that says what to write instead.
@@ -155,15 +175,10 @@ pub fn read(list: &OsStr) -> Result<Vec<Word>, UsageError> {
 /// One option. The name ends at the first `=` or, for what names branches,
 /// `:`.
 fn read_word(word: &OsStr) -> Result<Word, UsageError> {
-    let bytes = word.as_bytes();
-    let end = bytes.iter().position(|byte| matches!(byte, b'=' | b':'));
-    let (name, value) = match end {
-        Some(end) => (&bytes[..end], Some(OsStr::from_bytes(&bytes[end + 1..]))),
-        None => (bytes, None),
-    };
+    let (name, value) = halves(word);
     let unknown = || UsageError::Unknown(word.to_owned());
     let row = table::find(name, value.is_some()).ok_or_else(unknown)?;
-    let colon = end.is_some_and(|end| bytes.get(end) == Some(&b':'));
+    let colon = value.is_some() && word.as_bytes().get(name.len()) == Some(&b':');
     match (&row.meaning, value) {
         (Meaning::Branches(_), _) => {}
         _ if colon => return Err(unknown()),

@@ -11,6 +11,7 @@ use overlay_core::union::{Durability, Index, Metacopy, NfsExport, RedirectDir, X
 
 use super::super::escape::{options_in, split};
 use super::UsageError;
+use super::aufs::{self, Udba};
 use super::options::{self, Given, Meaning, Owners, Switch};
 use crate::mount::{MountFlag, MountOptions, Propagation};
 
@@ -33,6 +34,9 @@ pub(super) struct Draft {
     pub(super) durability: Durability,
     pub(super) owners: Owners,
     pub(super) debug: bool,
+    pub(super) udba: Udba,
+    /// The words of aufs, where branches are named by them.
+    pub(super) aufs: Option<Vec<aufs::Word>>,
 }
 
 /// Whether a flag of the mount is set or taken away.
@@ -61,6 +65,8 @@ impl Draft {
             durability: Durability::default(),
             owners: Owners::default(),
             debug: false,
+            udba: Udba::None,
+            aufs: None,
         }
     }
 
@@ -77,11 +83,20 @@ impl Draft {
         if bytes.is_empty() {
             return Ok(());
         }
+        if let Some(words) = &mut self.aufs
+            && let Some(own) = aufs::read_own(word)
+        {
+            words.push(own?);
+            return Ok(());
+        }
         let (name, value) = match bytes.iter().position(|b| *b == b'=') {
             Some(at) => (&bytes[..at], Some(OsStr::from_bytes(&bytes[at + 1..]))),
             None => (bytes, None),
         };
         let option = options::find(name).ok_or_else(|| UsageError::Unknown(word.to_owned()))?;
+        if self.aufs.is_some() && options::is_of_overlays(option) {
+            return Err(UsageError::Conflict("br", option.name));
+        }
         match (option.meaning, value) {
             (Meaning::Word(set), None) => set(self),
             (Meaning::Word(_), Some(_)) => Err(UsageError::Value(word.to_owned())),
@@ -103,7 +118,7 @@ impl Draft {
     pub(super) fn paths(&mut self, mut paths: Vec<OsString>) -> Result<PathBuf, UsageError> {
         let point = paths.pop().ok_or(UsageError::TooFew)?;
         let mut paths = paths.into_iter();
-        if !self.lowers.is_empty() {
+        if !self.lowers.is_empty() || self.aufs.is_some() {
             // As mount(8) calls it: SOURCE MOUNTPOINT -o lowerdir=...
             if let Some(source) = paths.next() {
                 self.source.get_or_insert(source);

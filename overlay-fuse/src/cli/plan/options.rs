@@ -140,6 +140,14 @@ impl<'a> Given<'a> {
     }
 }
 
+/// Whether an option is about the layers of an overlay, and so has no meaning
+/// where branches are named as aufs names them.
+pub(super) fn is_of_overlays(option: &MountOption) -> bool {
+    let groups = [&layers::LAYERS, &marks::MARKS];
+    let mut options = groups.iter().flat_map(|group| group.options);
+    options.any(|of_overlays| of_overlays.name == option.name)
+}
+
 /// The option of this name.
 pub(super) fn find(name: &[u8]) -> Option<&'static MountOption> {
     let mut all = GROUPS.iter().flat_map(|group| group.options);

@@ -31,10 +31,6 @@ pub struct AufsMount {
     pub dir_wh: u32,
     /// `shwh`
     pub show_whiteouts: Switch,
-    /// `dirperm1`
-    pub dir_perm1: Switch,
-    /// `dirren`
-    pub dir_ren: Switch,
     /// `sum`
     pub sum: Sum,
     /// `acl`
@@ -95,8 +91,6 @@ impl Default for AufsMount {
             opaque: Opaque::default(),
             dir_wh: DIR_WH,
             show_whiteouts: Switch::Off,
-            dir_perm1: Switch::Off,
-            dir_ren: Switch::Off,
             sum: Sum::default(),
             acl: Switch::On,
             rd_cache: RD_CACHE,
@@ -236,8 +230,6 @@ impl AufsMount {
             Setting::Opaque(opaque) => self.opaque = opaque,
             Setting::DirWh(count) => self.dir_wh = count,
             Setting::ShowWhiteouts(switch) => self.show_whiteouts = switch,
-            Setting::DirPerm1(switch) => self.dir_perm1 = switch,
-            Setting::DirRen(switch) => self.dir_ren = switch,
             Setting::Sum(sum) => self.sum = sum,
             Setting::Acl(switch) => self.acl = switch,
             Setting::RdCache(seconds) => self.rd_cache = seconds,

@@ -34,26 +34,8 @@ pub enum Attribute {
     Whiteouts,
     /// `nolwh`
     UnlinkedWhiteouts,
-    /// `coo_reg`
-    CopyFilesOnOpen,
-    /// `coo_all`
-    CopyAllOnOpen,
-    /// `moo`
-    MoveOnOpen,
-    /// `fhsm`
-    Hierarchy,
     /// `unpin`
     Unpin,
-    /// `icexsec`
-    IgnoreSecurity,
-    /// `icexsys`
-    IgnoreSystem,
-    /// `icextr`
-    IgnoreTrusted,
-    /// `icexusr`
-    IgnoreUser,
-    /// `icexoth`
-    IgnoreOther,
 }
 
 /// On which branches an attribute has a meaning.
@@ -91,7 +73,7 @@ impl Fits {
 pub struct AttributeRow {
     /// As it is written.
     pub word: &'static str,
-    /// What it stands for.
+    /// What it stands for; nothing if it is refused.
     pub attributes: &'static [Attribute],
     /// Where it fits.
     pub fits: Fits,
@@ -141,28 +123,28 @@ pub const ATTRIBUTES: &[AttributeRow] = &[
     ),
     row(
         "coo_reg",
-        &[Attribute::CopyFilesOnOpen],
+        &[],
         Fits::Any,
         "opening a regular file copies it to the nearest writable branch above",
         WHEN_CHANGED,
     ),
     row(
         "coo_all",
-        &[Attribute::CopyAllOnOpen],
+        &[],
         Fits::Any,
         "the same for regular files and directories",
         WHEN_CHANGED,
     ),
     row(
         "moo",
-        &[Attribute::MoveOnOpen],
+        &[],
         Fits::Writable,
         "as `coo_reg`, and the original is removed",
         WHEN_CHANGED,
     ),
     row(
         "fhsm",
-        &[Attribute::Hierarchy],
+        &[],
         Fits::Any,
         "the branch is one level of a hierarchy of storage, which a program of its own manages",
         "refused: there is no such program (`aufs_fhsm(5)`): leave it out",
@@ -174,61 +156,42 @@ pub const ATTRIBUTES: &[AttributeRow] = &[
         "the top directory of the branch may be renamed; no effect since Linux 3.18",
         "accepted: so it is in any case",
     ),
-    row(
-        "icex",
-        &[
-            Attribute::IgnoreSecurity,
-            Attribute::IgnoreSystem,
-            Attribute::IgnoreTrusted,
-            Attribute::IgnoreUser,
-            Attribute::IgnoreOther,
-        ],
-        Fits::Any,
-        "all of the following",
-        COPIES_ALL,
-    ),
+    row("icex", &[], Fits::Any, "all of the following", COPIES_ALL),
     row(
         "icexsec",
-        &[Attribute::IgnoreSecurity],
+        &[],
         Fits::Any,
         "a copy may fail to take over attributes `security.*`",
         COPIES_ALL,
     ),
     row(
         "icexsys",
-        &[Attribute::IgnoreSystem],
+        &[],
         Fits::Any,
         "the same for `system.*` (ACLs)",
         COPIES_ALL,
     ),
     row(
         "icextr",
-        &[Attribute::IgnoreTrusted],
+        &[],
         Fits::Any,
         "the same for `trusted.*`",
         COPIES_ALL,
     ),
     row(
         "icexusr",
-        &[Attribute::IgnoreUser],
+        &[],
         Fits::Any,
         "the same for `user.*`",
         COPIES_ALL,
     ),
     row(
         "icexoth",
-        &[Attribute::IgnoreOther],
+        &[],
         Fits::Any,
         "the same for all others",
         COPIES_ALL,
     ),
-];
-
-/// Of these aufs takes the last; here they exclude each other.
-const ON_OPEN: [Attribute; 3] = [
-    Attribute::CopyFilesOnOpen,
-    Attribute::CopyAllOnOpen,
-    Attribute::MoveOnOpen,
 ];
 
 /// An access with its attributes.
@@ -297,23 +260,10 @@ impl Permission {
             return Err(format!("{word} is not supported: {why}"));
         }
         for attribute in row.attributes {
-            let others = ON_OPEN.iter().filter(|_| ON_OPEN.contains(attribute));
-            if let Some(other) = others.into_iter().find(|other| self.has(**other)) {
-                let other = word_of(*other);
-                return Err(format!(
-                    "{other} and {word} exclude each other: leave one out"
-                ));
-            }
             self.attributes.insert(*attribute);
         }
         Ok(())
     }
-}
-
-/// Each attribute has a row of its own.
-fn word_of(attribute: Attribute) -> &'static str {
-    let row = ATTRIBUTES.iter().find(|row| row.attributes == [attribute]);
-    row.map_or("", |row| row.word)
 }
 
 impl fmt::Display for Permission {
@@ -321,10 +271,11 @@ impl fmt::Display for Permission {
         f.write_str(self.access.word())?;
         let mut left = self.attributes.clone();
         for row in ATTRIBUTES {
-            if row
-                .attributes
-                .iter()
-                .all(|attribute| left.contains(attribute))
+            if !row.attributes.is_empty()
+                && row
+                    .attributes
+                    .iter()
+                    .all(|attribute| left.contains(attribute))
             {
                 left.retain(|attribute| !row.attributes.contains(attribute));
                 write!(f, "+{}", row.word)?;

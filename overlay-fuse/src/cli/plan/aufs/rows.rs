@@ -396,11 +396,11 @@ pub const OPTIONS: &[OptionRow] = &[
     word(&["noshwh"], "does not; the default", MOUNT, || {
         Setting::ShowWhiteouts(Switch::Off)
     }),
-    word(
+    accepted(
         &["dirperm1"],
         "a directory has the permissions of its topmost branch alone",
         MOUNT,
-        || Setting::DirPerm1(Switch::On),
+        "so it is in any case",
     ),
     refused(
         &["nodirperm1"],
@@ -416,11 +416,11 @@ pub const OPTIONS: &[OptionRow] = &[
         MOUNT,
         "renaming one is EXDEV, and mv copies it: leave it out",
     ),
-    word(
+    accepted(
         &["nodirren"],
         "renaming one is `EXDEV`; the default",
         MOUNT,
-        || Setting::DirRen(Switch::Off),
+        "so it is in any case",
     ),
     word(
         &["acl"],

@@ -100,6 +100,15 @@ pub(super) fn knows(name: &[u8], has_value: bool) -> bool {
     })
 }
 
+/// Whether an option of this name is about branches.
+pub(super) fn names_branches(name: &[u8]) -> bool {
+    let mut rows = OPTIONS.iter();
+    rows.any(|row| {
+        matches!(row.meaning, Meaning::Branches(_))
+            && row.names.iter().any(|known| known.as_bytes() == name)
+    })
+}
+
 /// The row of `name`. Some names have one meaning with a value and another
 /// without; else any row of the name will do, for the sake of what it says.
 pub(super) fn find(name: &[u8], has_value: bool) -> Option<&'static OptionRow> {

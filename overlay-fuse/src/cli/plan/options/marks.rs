@@ -5,6 +5,7 @@ use overlay_core::dialect::aufs::{Aufs, Diropq, WhiteoutFiles};
 use overlay_core::stack::directories::{LayerFormat, Marks};
 use overlay_core::union::{Index, Metacopy, NfsExport, RedirectDir, Xino};
 
+use super::super::aufs::Udba;
 use super::{Group, accepted, refused, value, word};
 
 /// `off` is what kernels make of it that are built to follow always, as most
@@ -48,6 +49,20 @@ const OFF: &str = "accepted: so it is in any case";
 pub(super) const MARKS: Group = Group {
     title: "Marks",
     options: &[
+        value(
+            "udba",
+            "none|reval|notify",
+            "when changes that others make to the layers are seen: never (the default), when a \
+             name is looked up, or when they happen",
+            |draft, given| {
+                draft.udba = given.choose(&[
+                    ("none", Udba::None),
+                    ("reval", Udba::Reval),
+                    ("notify", Udba::Notify),
+                ])?;
+                Ok(())
+            },
+        ),
         word(
             "userxattr",
             "marks in user.overlay.* instead of trusted.overlay.* (what an ordinary user gets \

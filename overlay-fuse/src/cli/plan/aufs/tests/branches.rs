@@ -36,7 +36,6 @@ fn dockers_line_is_understood() {
         "br:/d/diff/c=rw:/d/diff/1=ro+wh:/d/diff/0=ro+wh,dio,xino=/dev/shm/aufs.xino,dirperm1";
     let mut docker = mount(line);
     assert_eq!(docker.xino, Xino::File("/dev/shm/aufs.xino".into()));
-    assert_eq!(docker.dir_perm1, Switch::On);
     for layer in words("append:/d/diff/x=ro+wh,append:/d/diff/y=ro+wh") {
         docker.apply(layer, MountAccess::ReadWrite).unwrap();
     }
@@ -47,8 +46,9 @@ fn dockers_line_is_understood() {
 
 #[test]
 fn changes_are_made_from_left_to_right() {
-    let changed = mount("br:/a:/b,append:/c,prepend:/d,add:1:/e=rr,ins:4:/f,mod:/b=rw+moo,del:/a");
-    let expected = ["/d=rw", "/e=rr", "/b=rw+moo", "/f=ro", "/c=ro"];
+    let changed =
+        mount("br:/a:/b,append:/c,prepend:/d,add:1:/e=rr,ins:4:/f,mod:/b=rw+nolwh,del:/a");
+    let expected = ["/d=rw", "/e=rr", "/b=rw+nolwh", "/f=ro", "/c=ro"];
     assert_eq!(branches(&changed), expected);
     // aufs: what is put on top can be written, what is appended never.
     assert_eq!(branches(&mount("append:/a,add:0:/b")), ["/b=rw", "/a=ro"]);
@@ -124,17 +124,14 @@ fn every_permission_is_read_and_written_back() {
                     assert!(row.attributes.iter().all(|it| read.has(*it)));
                 }
                 Err(why) => {
-                    assert_ne!(row.fits, Fits::Any);
+                    assert!(row.fits != Fits::Any || row.attributes.is_empty());
                     assert!(why.contains("leave it out"), "{why}");
                 }
             }
         }
     }
-    let many = permission("ro+icexoth+wh+icexsec+coo_all");
-    assert_eq!(many.to_string(), "ro+wh+coo_all+icexsec+icexoth");
-    let all = permission("rw+icexsec+icexsys+icextr+icexusr+icexoth");
-    assert_eq!(all.to_string(), "rw+icex");
-    assert_eq!(all, permission("rw+icex"));
+    let many = permission("rw+unpin+nolwh");
+    assert_eq!(many.to_string(), "rw+nolwh+unpin");
 }
 
 #[test]
@@ -154,7 +151,7 @@ fn attributes_fit_the_access() {
         ),
         (
             "rw+coo_reg+moo",
-            "coo_reg and moo exclude each other: leave one out",
+            "coo_reg is not supported: a file is copied when it is changed: leave it out",
         ),
         (
             "ro+whx",

@@ -47,8 +47,6 @@ fn each_word_sets_what_it_names() {
     assert_eq!(set("dirwh=0").dir_wh, 0);
     assert_eq!(set("rdcache=3600").rd_cache, 3600);
     assert_eq!(set("shwh").show_whiteouts, Switch::On);
-    assert_eq!(set("dirperm1").dir_perm1, Switch::On);
-    assert_eq!(set("dirren").dir_ren, Switch::On);
     assert_eq!(set("sum").sum, Sum::All);
     assert_eq!(set("wsum").sum, Sum::Writable);
     assert_eq!(set("noacl").acl, Switch::Off);
@@ -61,8 +59,7 @@ fn each_word_sets_what_it_names() {
 #[test]
 fn every_setting_can_be_taken_back() {
     let back = "create=mfs,create=tdp,cpup=bu,cpup=tdp,noplink,plink,udba=none,udba=reval,\
-                diropq=a,diropq=w,dirwh=9,dirwh=3,rdcache=1,rdcache=10,shwh,noshwh,dirperm1,\
-                nodirperm1,dirren,nodirren,sum,nosum,noacl,acl,nowarn_perm,warn_perm,v,q";
+                diropq=a,diropq=w,dirwh=9,dirwh=3,rdcache=1,rdcache=10,shwh,noshwh,sum,nosum,noacl,acl,nowarn_perm,warn_perm,v,q";
     assert_eq!(mount(&format!("br:/a,{back}")), mount("br:/a"));
     for quiet in ["noverbose", "quiet", "q", "silent"] {
         assert_eq!(mount(&format!("br:/a,v,{quiet}")), mount("br:/a"));
@@ -71,8 +68,12 @@ fn every_setting_can_be_taken_back() {
 
 #[test]
 fn words_without_an_effect_say_so() {
-    let anyway = ["dio", "notrunc_xino", "notrunc_xib"].map(Word::Anyway);
-    assert_eq!(words("dio,notrunc_xino,,notrunc_xib,"), anyway);
+    let names = ["dio", "notrunc_xino", "notrunc_xib", "dirperm1", "nodirren"];
+    let anyway = names.map(Word::Anyway);
+    assert_eq!(
+        words("dio,notrunc_xino,,notrunc_xib,dirperm1,nodirren,"),
+        anyway
+    );
     let accepted = OPTIONS
         .iter()
         .filter(|row| matches!(row.here, Here::Accepted(_)));
