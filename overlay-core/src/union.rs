@@ -60,6 +60,7 @@ mod trail;
 mod whiteout;
 mod xattr;
 
+pub use change::Unasked;
 pub use inode::Inode;
 pub use live::{Live, Now};
 pub use open::{Handle, OpenOptions};

@@ -23,7 +23,9 @@ use overlay_core::layer::{NewKind, SyncWhat};
 use overlay_core::union::{Entry, Inode, Live};
 
 use crate::answer::{answer, asked};
+use crate::control::{self, Control};
 use crate::convert::{file_attr, new_node, rename_mode, seek_to, set_time, set_xattr};
+use crate::epoch::Epoch;
 use crate::follow::Follower;
 use crate::handles::Handles;
 use crate::listing::Listing;
@@ -33,6 +35,8 @@ use crate::strangers::Strangers;
 
 mod reply;
 mod verbs;
+
+pub(crate) use verbs::More;
 
 /// What we ask of the kernel, as far as it has it; and `POSIX_ACL`, unless ACLs
 /// are not to be shown.
@@ -75,6 +79,9 @@ pub(crate) struct Adapter {
     strangers: Strangers,
     /// Who tells the kernel what others change, if anybody does.
     follower: Option<Arc<Follower>>,
+    /// Who answers what is asked of the mount itself, if anybody does.
+    control: Option<Arc<dyn Control>>,
+    epoch: Option<Epoch>,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,
 }
@@ -501,16 +508,22 @@ impl Filesystem for Adapter {
 
     fn ioctl(
         &self,
-        _: &Request,
-        _: INodeNo,
+        request: &Request,
+        ino: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
-        _: u32,
-        _: &[u8],
+        number: u32,
+        data: &[u8],
         _: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(Errno::ENOTTY);
+        if number != control::REQUEST || ino != INodeNo::ROOT {
+            return reply.error(Errno::ENOTTY);
+        }
+        match answer(asked("control", ino), || self.control(request.uid(), data)) {
+            Ok(bytes) => reply.ioctl(0, &bytes),
+            Err(errno) => reply.error(errno),
+        }
     }
 
     fn poll(

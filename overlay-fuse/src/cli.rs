@@ -12,8 +12,10 @@ use overlay_core::SetupError;
 
 use crate::mount::MountError;
 
+mod branch;
 mod branches;
 mod check;
+mod control;
 mod convert;
 mod daemon;
 mod escape;

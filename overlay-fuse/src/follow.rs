@@ -20,6 +20,8 @@ use overlay_core::watch::{Change, Watcher};
 use overlay_core::{Error, FileKind, Name, NameBuf, Result, Union};
 use parking_lot::Mutex;
 
+use crate::epoch::told;
+
 /// How long the thread waits before it looks whether it is still needed.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -227,13 +229,4 @@ fn forget_attributes(kernel: &Notifier, number: u64) {
 
 fn forget_content(kernel: &Notifier, number: u64) {
     told(kernel.inval_inode(INodeNo(number), 0, 0));
-}
-
-/// What the kernel does not know it need not forget (`ENOENT`).
-fn told(outcome: io::Result<()>) {
-    match outcome {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => tracing::debug!(%error, "the kernel is not told of a change"),
-    }
 }

@@ -8,8 +8,10 @@
 mod adapter;
 mod answer;
 pub mod cli;
+pub mod control;
 mod convert;
 pub mod demo;
+mod epoch;
 mod follow;
 mod handles;
 mod ids;

@@ -12,7 +12,9 @@ use fuser::{Config, Session, SessionACL};
 use overlay_core::Union;
 use overlay_core::union::Live;
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, More};
+use crate::control::Control;
+use crate::epoch::Epoch;
 use crate::follow::Follower;
 use crate::presentation::Presentation;
 
@@ -55,6 +57,7 @@ pub struct Mount {
     presentation: Presentation,
     threads: Option<NonZeroUsize>,
     follows: bool,
+    control: Option<Arc<dyn Control>>,
 }
 
 impl Mount {
@@ -66,6 +69,7 @@ impl Mount {
             presentation: Presentation::new(),
             threads: None,
             follows: false,
+            control: None,
         }
     }
 
@@ -96,6 +100,13 @@ impl Mount {
         self
     }
 
+    /// Who answers what is asked of the mount itself, by
+    /// [`control::ask`](crate::control::ask); so its branches can change.
+    pub fn control(mut self, control: Arc<dyn Control>) -> Mount {
+        self.control = Some(control);
+        self
+    }
+
     /// Mounts at the directory `point`. Requests are answered from the moment
     /// this returns.
     ///
@@ -117,6 +128,13 @@ impl Mount {
             false => None,
         };
         let device = device::mount(&point, &options)?;
+        let epoch = match device.fd.try_clone() {
+            Ok(copy) => Some(Epoch::new(copy)),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel will keep names over a change of the branches");
+                None
+            }
+        };
         let mut config = Config::default();
         config.acl = match options.allows_others() {
             true => SessionACL::All,
@@ -130,7 +148,12 @@ impl Mount {
         let recovered = self.union.recover();
         let live = Arc::new(Live::new(self.union));
         let following = follower.clone();
-        let adapter = Adapter::new(Arc::clone(&live), self.presentation, follower);
+        let more = More {
+            follower,
+            epoch: epoch.filter(|_| self.control.is_some()),
+            control: self.control,
+        };
+        let adapter = Adapter::new(Arc::clone(&live), self.presentation, more);
         let notifier = adapter.notifier();
         let session = recovered.map_err(MountError::Recover).and_then(|()| {
             if let Some(follower) = following {

@@ -8,14 +8,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::Union;
 use super::inode::{Body, DirState, Directory, Indexed, Inode, Other};
 use super::opened::{Opened, Use};
 use super::origin::Impure;
 use super::part::{Copy, Latest, Parts};
 use super::table::Table;
+use super::{Options, Union};
+use crate::attr::FileKind;
 use crate::error::{Error, Result};
+use crate::name::NameBuf;
 use crate::stack::{Stack, Store};
+
+/// A name that was known before the branches changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unasked {
+    /// The number of its inode.
+    pub number: u64,
+    /// What that was.
+    pub kind: FileKind,
+    /// The number of its directory.
+    pub parent: u64,
+    /// The name.
+    pub name: NameBuf,
+}
 
 /// How many names an error tells.
 const NAMED: usize = 5;
@@ -27,11 +42,11 @@ impl Union {
     /// Errors: [`Error::InUse`] if a file is open on a branch that is gone, or
     /// is open for writing on one that cannot be written any more; what
     /// [`Union::with_options`] says. Then nothing has changed.
-    pub(super) fn replaced_by(&self, stack: Stack) -> Result<Arc<Union>> {
+    pub(super) fn replaced_by(&self, stack: Stack, asked: Options) -> Result<Arc<Union>> {
         let open = self.opens.all();
         self.refuse_used(&stack, &open)?;
         let table = Table::after(&self.table, &stack);
-        let after = Union::assemble(stack, self.asked, table, Some(self))?;
+        let after = Union::assemble(stack, asked, table, Some(self))?;
         after.recover_after(self)?;
         let mut moves = Vec::new();
         for opened in open {
@@ -43,6 +58,13 @@ impl Union {
             opened.move_to(inode);
         }
         Ok(after)
+    }
+
+    /// What was known before the branches changed and was not asked for since:
+    /// the number of each directory that has such names, and the names. Who
+    /// keeps what the union said has to ask again.
+    pub fn unasked(&self) -> Vec<Unasked> {
+        self.table.trails().left()
     }
 
     fn refuse_used(&self, stack: &Stack, open: &[Arc<Opened>]) -> Result<()> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
-use super::Union;
+use super::{Options, Union};
 use crate::error::Result;
 use crate::stack::Stack;
 
@@ -76,9 +76,17 @@ impl Live {
     /// written any more; what `edit` and [`Union::with_options`] answer. Then
     /// nothing has changed.
     pub fn change(&self, edit: impl FnOnce(Stack) -> Result<Stack>) -> Result<()> {
+        self.change_with(|stack, options| Ok((edit(stack)?, options)))
+    }
+
+    /// As [`Live::change`], with the options that were asked for.
+    pub fn change_with(
+        &self,
+        edit: impl FnOnce(Stack, Options) -> Result<(Stack, Options)>,
+    ) -> Result<()> {
         let mut union = self.union.write();
-        let stack = edit(union.stack().clone())?;
-        let after = union.replaced_by(stack)?;
+        let (stack, options) = edit(union.stack().clone(), union.asked)?;
+        let after = union.replaced_by(stack, options)?;
         let before = std::mem::replace(&mut *union, after);
         drop(union);
         // The inodes that nobody uses any more: not under the lock.

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dashmap::DashMap;
 
+use super::change::Unasked;
 use super::inode::{Inode, Link};
 use super::table::ROOT;
 use super::{Entry, Union};
+use crate::attr::FileKind;
 use crate::error::{Error, Result};
 use crate::name::NameBuf;
 
@@ -33,6 +35,7 @@ pub enum NfsExport {
 struct Trail {
     parent: u64,
     name: NameBuf,
+    kind: FileKind,
     generation: u32,
 }
 
@@ -74,10 +77,23 @@ impl Trails {
             let trail = Trail {
                 parent: parent.number(),
                 name,
+                kind: inode.kind(),
                 generation: inode.generation(),
             };
             self.left.insert(inode.number(), trail);
         }
+    }
+
+    /// What was left and not asked for.
+    pub fn left(&self) -> Vec<Unasked> {
+        let left = self.left.iter();
+        left.map(|entry| Unasked {
+            number: *entry.key(),
+            kind: entry.kind,
+            parent: entry.parent,
+            name: entry.name.clone(),
+        })
+        .collect()
     }
 
     /// Nobody will ask for this inode.
@@ -101,6 +117,7 @@ impl Trails {
                 let trail = Trail {
                     parent: parent.number(),
                     name,
+                    kind: inode.kind(),
                     generation: inode.generation(),
                 };
                 kept.insert(inode.number(), trail);

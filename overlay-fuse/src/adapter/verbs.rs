@@ -15,7 +15,9 @@ use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr};
 
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
+use crate::control::{self, Control};
 use crate::convert::file_attr;
+use crate::epoch::Epoch;
 use crate::follow::Follower;
 use crate::handles::Handles;
 use crate::presentation::Presentation;
@@ -32,13 +34,17 @@ const FMODE_EXEC: i32 = 0x20;
 /// File capabilities; see `capabilities(7)`.
 const CAPABILITY: &[u8] = b"security.capability";
 
+/// What only some mounts have.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    pub(crate) follower: Option<Arc<Follower>>,
+    pub(crate) control: Option<Arc<dyn Control>>,
+    pub(crate) epoch: Option<Epoch>,
+}
+
 impl Adapter {
     /// Answers from `live`.
-    pub(crate) fn new(
-        live: Arc<Live>,
-        presentation: Presentation,
-        follower: Option<Arc<Follower>>,
-    ) -> Adapter {
+    pub(crate) fn new(live: Arc<Live>, presentation: Presentation, more: More) -> Adapter {
         Adapter {
             live,
             presentation,
@@ -46,9 +52,30 @@ impl Adapter {
             running: Arc::default(),
             listings: Handles::new(),
             strangers: Strangers::default(),
-            follower,
+            follower: more.follower,
+            control: more.control,
+            epoch: more.epoch,
             notifier: Arc::default(),
         }
+    }
+
+    /// A request to the mount itself, from the user `uid`.
+    pub(super) fn control(&self, uid: u32, data: &[u8]) -> Result<Vec<u8>> {
+        let control = self.control.as_ref().ok_or(Error::Errno(Errno::NOTTY))?;
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            return Err(Error::NotPermitted("the mount is somebody else's"));
+        }
+        let request = control::request(data).ok_or(Error::Invalid("a request without sense"))?;
+        let before = Arc::clone(&self.live.now());
+        let answer = control.answer(request, &self.live);
+        let after = Arc::clone(&self.live.now());
+        // Before the reply: who has asked may look at once.
+        if !Arc::ptr_eq(&before, &after)
+            && let (Some(epoch), Some(kernel)) = (&self.epoch, self.notifier.get())
+        {
+            epoch.begin(&after.unasked(), kernel);
+        }
+        Ok(control::reply(&answer))
     }
 
     /// Where the session's notifier belongs, before the session runs.

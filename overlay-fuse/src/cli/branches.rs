@@ -43,7 +43,10 @@ pub(super) fn open(mount: &AufsMount, plan: &Plan) -> Result<Vec<OpenedBranch>, 
 
 /// Opens branches for this mount, now and later.
 pub(super) fn opener(plan: &Plan) -> Opener {
-    let mut opener = Opener::new(Some(plan.point.clone()));
+    // The server leaves the directory that the command was called in.
+    let point = plan.point.canonicalize();
+    let point = point.unwrap_or_else(|_| plan.point.clone());
+    let mut opener = Opener::new(Some(point));
     opener.marks = plan.directories.marks;
     opener.ownership = plan.directories.ownership;
     opener.access_times = plan.directories.access_times;
@@ -70,6 +73,18 @@ pub(super) fn directory(branch: &Branch, opaque: Opaque) -> BranchDirectory {
             Access::ReadOnly | Access::RealReadOnly => BranchAccess::ReadOnly(heed(permission)),
         },
         form: BranchForm::Detected(aufs),
+    }
+}
+
+/// A layer of an overlay as it is to be opened: its marks count in any case.
+pub(super) fn layer(branch: &Branch, form: BranchForm) -> BranchDirectory {
+    BranchDirectory {
+        path: branch.path.clone(),
+        access: match branch.permission.access() {
+            Access::ReadWrite => BranchAccess::Writable { work: None },
+            Access::ReadOnly | Access::RealReadOnly => BranchAccess::ReadOnly(Heed::Marks),
+        },
+        form,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server: sets up, mounts, and waits for the end.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
 use overlay_core::stack::directories::{Opened, OpenedBranch};
@@ -13,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::control::Branches;
 use super::log::Log;
 use super::plan::Plan;
 use super::plan::aufs::Udba;
@@ -69,9 +71,11 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, Failure> {
         },
         ..options
     };
+    let control = Arc::new(Branches::new(&plan, &stack));
     let union =
         Union::with_options(stack, options).map_err(|error| not_put_together(&error, &plan))?;
     let mut mount = Mount::builder(union)
+        .control(control)
         .options(plan.options.clone())
         .presentation(plan.presentation.clone());
     if plan.udba == Udba::Notify {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, convert, say, usage};
+use super::{branch, check, convert, say, usage};
 use crate::demo::{self, Colours, DemoError, Page};
 
 /// Looks at unions of directories.
@@ -19,6 +19,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Show the branches of a mounted stack, and change them
+    Branch(branch::Args),
     /// Look a stack over that is not mounted, and repair it
     Check(check::Args),
     /// Rewrite a branch that is not mounted in the form of AuFS or OverlayFS
@@ -31,6 +33,7 @@ enum Task {
 pub fn ufs() -> ExitCode {
     let result = match Args::try_parse() {
         Ok(Args { command }) => match command {
+            Task::Branch(args) => return branch::run(args),
             Task::Check(args) => return check::run(args),
             Task::Convert(args) => return convert::run(args),
             Task::Demo => show_demo(),

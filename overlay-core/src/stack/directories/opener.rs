@@ -39,7 +39,7 @@ pub enum BranchAccess {
     ReadOnly(Heed),
     /// It is written, with its work area in this directory, or inside it.
     Writable {
-        /// `None`: inside the branch, as AuFS has it.
+        /// `None`: inside a branch of AuFS, `<branch>.work` beside any other.
         work: Option<PathBuf>,
     },
 }
@@ -184,7 +184,12 @@ impl Opener {
         place.require(all)?;
         let work = match work {
             Some(path) => Place::find(Role::Work, path, mounts)?,
-            None => Place::within(&place, orphans(), mounts)?,
+            None => match form {
+                BranchForm::Detected(_) | BranchForm::As(LayerFormat::Aufs(_)) => {
+                    Place::within(&place, orphans(), mounts)?
+                }
+                BranchForm::As(_) => Place::beside(&place, mounts)?,
+            },
         };
         if !work.shares_filesystem(&place) {
             return Err(SetupError::WorkElsewhere {

@@ -1,0 +1,377 @@
+//! What the server of a mount does for `ufs branch`: it tells its branches, and
+//! changes them by the words of AuFS' `remount`.
+//!
+//! Owns what is known of the branches beside the union: their directories and
+//! permissions. One lock, outside all those of the union.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use overlay_core::stack::directories::{BranchAccess, BranchForm, OpenedBranch, Opener};
+use overlay_core::union::{Live, Options, Size};
+use overlay_core::{BranchId, Error, Stack, Store};
+use parking_lot::Mutex;
+
+use super::branches;
+use super::plan::Plan;
+use super::plan::aufs::{
+    Access, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Sum, Word, read,
+};
+use crate::control::{Answer, Control};
+use crate::mount::MountFlag;
+
+/// What a request begins with that is answered by the list of branches.
+pub(super) const LIST: &[u8] = b"list";
+/// What a request begins with that is followed by words of a remount.
+pub(super) const CHANGE: &[u8] = b"change ";
+
+/// Looks after the branches of a mount.
+#[derive(Debug)]
+pub(super) struct Branches {
+    opener: Opener,
+    /// How a branch looks that is named later.
+    form: Form,
+    access: MountAccess,
+    state: Mutex<State>,
+}
+
+/// Who writes the branches.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Branches of AuFS.
+    Aufs(Opaque),
+    /// Layers of an overlay.
+    Overlay(BranchForm),
+}
+
+#[derive(Debug, Clone)]
+struct State {
+    mount: AufsMount,
+    /// Of each branch, in the same order.
+    held: Vec<Held>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    id: BranchId,
+    /// Where it can be written, if it ever could: it is opened once.
+    written: Option<Store>,
+}
+
+impl Branches {
+    /// For the mount of `plan`, whose stack is this.
+    pub(super) fn new(plan: &Plan, stack: &Stack) -> Branches {
+        let (mount, form) = match &plan.branches {
+            Some(mount) => (mount.clone(), Form::Aufs(mount.opaque)),
+            None => {
+                let layers = &plan.directories;
+                let branch = |path: &PathBuf, access: Access| Branch {
+                    path: path.clone(),
+                    permission: access.into(),
+                };
+                let upper = layers.upper.iter();
+                let lowers = layers.lowers.iter();
+                let mount = AufsMount {
+                    branches: upper
+                        .map(|path| branch(path, Access::ReadWrite))
+                        .chain(lowers.map(|path| branch(path, Access::ReadOnly)))
+                        .collect(),
+                    ..AufsMount::default()
+                };
+                (mount, Form::Overlay(BranchForm::As(layers.format)))
+            }
+        };
+        let mut mount = mount;
+        for branch in &mut mount.branches {
+            // Found before: it is a branch of a stack that is open.
+            if let Ok(real) = Opener::find(&branch.path) {
+                branch.path = real;
+            }
+        }
+        let showing = stack.branches().iter().filter(|branch| !branch.data_only);
+        let held = showing.map(|branch| Held {
+            id: branch.id,
+            written: match &branch.storage {
+                written @ Store::Writable(_) => Some(written.clone()),
+                Store::ReadOnly(_) => None,
+            },
+        });
+        Branches {
+            opener: branches::opener(plan),
+            form,
+            access: match plan.options.has(MountFlag::ReadOnly) {
+                true => MountAccess::ReadOnly,
+                false => MountAccess::ReadWrite,
+            },
+            state: Mutex::new(State {
+                mount,
+                held: held.collect(),
+            }),
+        }
+    }
+
+    /// One line a branch: permission, free and all bytes, and the directory.
+    fn list(&self, live: &Live) -> Vec<u8> {
+        let state = self.state.lock().clone();
+        let stack = live.now().stack().clone();
+        let mut out = Vec::new();
+        for (branch, held) in state.mount.branches.iter().zip(&state.held) {
+            let stat = stack.branch(held.id).and_then(|branch| {
+                let root: std::sync::Arc<dyn overlay_core::layer::Node> = match &branch.storage {
+                    Store::ReadOnly(storage) => storage.root(),
+                    Store::Writable(storage) => storage.root(),
+                };
+                root.stat_fs().ok()
+            });
+            let (free, all) = stat.map_or((0, 0), |stat| {
+                let unit = u64::from(stat.frsize);
+                (stat.bavail * unit, stat.blocks * unit)
+            });
+            let mut head = String::new();
+            // Into a string: that does not fail.
+            let permission = &branch.permission;
+            if write!(head, "{permission} {free} {all} ").is_ok() {
+                out.extend(head.into_bytes());
+                out.extend(branch.path.as_os_str().as_bytes());
+                out.push(0);
+            }
+        }
+        out
+    }
+
+    /// Does what the words say, all of them or none.
+    fn change(&self, words: &OsStr, live: &Live) -> Result<(), String> {
+        let words = read(words).map_err(|error| error.to_string())?;
+        let mut state = self.state.lock();
+        let mut next = state.clone();
+        let mut opened: Vec<OpenedBranch> = Vec::new();
+        // Nothing is held of the union while directories are looked at.
+        let mut stack = live.now().stack().clone();
+        let mut settings = Vec::new();
+        for word in words {
+            self.prepare(word, &mut next, &mut stack, &mut opened, &mut settings)?;
+        }
+        live.change_with(|_, options| {
+            let options = settings
+                .iter()
+                .fold(options, |options, set| set_in(options, set));
+            Ok((stack, options))
+        })
+        .map_err(|error| sentence(&error))?;
+        opened.into_iter().for_each(OpenedBranch::keep);
+        *state = next;
+        Ok(())
+    }
+
+    /// One word, in what is to come.
+    fn prepare(
+        &self,
+        word: Word,
+        next: &mut State,
+        stack: &mut Stack,
+        opened: &mut Vec<OpenedBranch>,
+        settings: &mut Vec<Setting>,
+    ) -> Result<(), String> {
+        let before = next.mount.branches.clone();
+        let word = found(word)?;
+        if let Word::Setting(setting) = &word {
+            changeable(setting)?;
+            settings.push(setting.clone());
+        }
+        let applied = next.mount.apply(word.clone(), self.access);
+        applied.map_err(|error| error.to_string())?;
+        match word {
+            Word::Change(Change::Delete(path)) => {
+                let at = position(&before, &path)?;
+                let gone = next.held.remove(at);
+                stack.remove(gone.id).map_err(|error| sentence(&error))
+            }
+            Word::Change(Change::Modify(path, _)) => {
+                let at = position(&before, &path)?;
+                self.modify(at, next, stack, opened)
+            }
+            Word::Branches(_) | Word::Change(_) => self.add(&before, next, stack, opened),
+            Word::Setting(_) | Word::Anyway(_) => Ok(()),
+        }
+    }
+
+    /// Opens the branches that are new in `next`.
+    fn add(
+        &self,
+        before: &[Branch],
+        next: &mut State,
+        stack: &mut Stack,
+        opened: &mut Vec<OpenedBranch>,
+    ) -> Result<(), String> {
+        let branches = next.mount.branches.clone();
+        for (at, branch) in branches.iter().enumerate() {
+            if before.iter().any(|known| known.path == branch.path) {
+                continue;
+            }
+            let new = self.open(branch, &branches)?;
+            let id = new.insert(stack, at);
+            let written = match &new.store {
+                written @ Store::Writable(_) => Some(written.clone()),
+                Store::ReadOnly(_) => None,
+            };
+            next.held.insert(at, Held { id, written });
+            opened.push(new);
+        }
+        Ok(())
+    }
+
+    /// Gives the branch at `at` the access that it has in `next`.
+    fn modify(
+        &self,
+        at: usize,
+        next: &mut State,
+        stack: &mut Stack,
+        opened: &mut Vec<OpenedBranch>,
+    ) -> Result<(), String> {
+        let branches = next.mount.branches.clone();
+        let (Some(branch), Some(held)) = (branches.get(at), next.held.get_mut(at)) else {
+            return Ok(());
+        };
+        let directory = self.directory(branch);
+        let (store, heed) = match (&directory.access, &held.written) {
+            (BranchAccess::Writable { .. }, Some(written)) => {
+                (written.clone(), overlay_core::dialect::Heed::Marks)
+            }
+            (BranchAccess::Writable { .. }, None) => {
+                let new = self.open(branch, &branches)?;
+                held.written = Some(new.store.clone());
+                let parts = (new.store.clone(), new.heed);
+                opened.push(new);
+                parts
+            }
+            (BranchAccess::ReadOnly(heed), _) => {
+                let now = stack.branch(held.id).map(|branch| branch.storage.frozen());
+                let now = now.ok_or("the branch is gone: look at ufs branch list")?;
+                (now, *heed)
+            }
+        };
+        stack
+            .set_access(held.id, store, heed)
+            .map_err(|error| sentence(&error))
+    }
+
+    /// Opens a branch beside all the others.
+    fn open(&self, branch: &Branch, all: &[Branch]) -> Result<OpenedBranch, String> {
+        let others = all.iter().filter(|other| other.path != branch.path);
+        let others: Vec<PathBuf> = others.map(|other| other.path.clone()).collect();
+        let opened = self.opener.open(&self.directory(branch), &others);
+        opened.map_err(|error| error.to_string())
+    }
+
+    fn directory(&self, branch: &Branch) -> overlay_core::stack::directories::BranchDirectory {
+        match self.form {
+            Form::Aufs(opaque) => branches::directory(branch, opaque),
+            Form::Overlay(form) => branches::layer(branch, form),
+        }
+    }
+}
+
+impl Control for Branches {
+    fn answer(&self, request: &[u8], live: &Live) -> Answer {
+        if request == LIST {
+            return Answer::Done(self.list(live));
+        }
+        match request.strip_prefix(CHANGE) {
+            Some(words) => match self.change(OsStr::from_bytes(words), live) {
+                Ok(()) => Answer::Done(Vec::new()),
+                Err(why) => Answer::Refused(why),
+            },
+            None => Answer::Refused(
+                "the server does not know what is asked: mount anew with this version".to_owned(),
+            ),
+        }
+    }
+}
+
+/// The word with its directories where they really are.
+fn found(word: Word) -> Result<Word, String> {
+    let real = |path: PathBuf| Opener::find(&path).map_err(|error| error.to_string());
+    let branch = |mut branch: super::plan::aufs::BranchWord| {
+        branch.path = real(branch.path)?;
+        Ok::<_, String>(branch)
+    };
+    // What goes may be gone from the host.
+    let known = |path: PathBuf| Opener::find(&path).unwrap_or(path);
+    Ok(match word {
+        Word::Branches(branches) => {
+            Word::Branches(branches.into_iter().map(branch).collect::<Result<_, _>>()?)
+        }
+        Word::Change(change) => Word::Change(match change {
+            Change::Add(at, new) => Change::Add(at, branch(new)?),
+            Change::Append(new) => Change::Append(branch(new)?),
+            Change::Prepend(new) => Change::Prepend(branch(new)?),
+            Change::Delete(path) => Change::Delete(known(path)),
+            Change::Modify(path, permission) => Change::Modify(known(path), permission),
+        }),
+        Word::Setting(_) | Word::Anyway(_) => word,
+    })
+}
+
+fn position(branches: &[Branch], path: &std::path::Path) -> Result<usize, String> {
+    let at = branches.iter().position(|branch| branch.path == path);
+    at.ok_or_else(|| format!("{} is no branch: see ufs branch list", path.display()))
+}
+
+/// Settings that a mounted stack can take on.
+fn changeable(setting: &Setting) -> Result<(), String> {
+    let name = match setting {
+        Setting::Create(_)
+        | Setting::CopyUp(_)
+        | Setting::Sum(_)
+        // Without an effect, then and now.
+        | Setting::Xino(_)
+        | Setting::DirWh(_)
+        | Setting::RdCache(_)
+        | Setting::WarnPerm(_)
+        | Setting::Verbose(_) => return Ok(()),
+        Setting::PseudoLinks(_) => "plink",
+        Setting::Udba(_) => "udba",
+        Setting::Opaque(_) => "diropq",
+        Setting::ShowWhiteouts(_) => "shwh",
+        Setting::Acl(_) => "acl",
+    };
+    Err(format!(
+        "{name} cannot be changed while mounted: unmount, and mount with it"
+    ))
+}
+
+fn set_in(options: Options, setting: &Setting) -> Options {
+    let mut options = options;
+    match setting {
+        Setting::Create(policy) => options.create = *policy,
+        Setting::CopyUp(policy) => options.copy_up = *policy,
+        Setting::Sum(sum) => {
+            options.size = match sum {
+                Sum::First => Size::Top,
+                Sum::All => Size::All,
+                Sum::Writable => Size::AllWritten,
+            }
+        }
+        Setting::Xino(_)
+        | Setting::DirWh(_)
+        | Setting::RdCache(_)
+        | Setting::WarnPerm(_)
+        | Setting::Verbose(_)
+        | Setting::PseudoLinks(_)
+        | Setting::Udba(_)
+        | Setting::Opaque(_)
+        | Setting::ShowWhiteouts(_)
+        | Setting::Acl(_) => {}
+    }
+    options
+}
+
+/// Why the union does not take a change.
+fn sentence(error: &Error) -> String {
+    match error {
+        Error::InUse(names) => format!("files are open on it ({names}): close them first"),
+        other => format!("the branches cannot be put together so ({other})"),
+    }
+}
