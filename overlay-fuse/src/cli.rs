@@ -154,6 +154,9 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         Ok(parsed) => parsed,
         Err(error) => return usage("ufsmount", &error).map_err(Failure::Usage),
     };
+    if let Some((point, words)) = parsed.remount() {
+        return branch::change(&point, words);
+    }
     let detached = parsed.detached;
     let plan = parsed
         .plan()

@@ -1,6 +1,7 @@
 //! The words of the command line as a plan. Nothing is dropped in silence:
 //! a word has an effect, is said to be the default, or is refused by name.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use overlay_core::layer::dir::AccessTimes;
 use overlay_core::union::{Durability, Index, Metacopy, NfsExport, RedirectDir, Xino};
 
 use super::Args;
+use super::escape::options_in;
 use crate::mount::{MountFlag, MountOptions};
 use crate::presentation::{Presentation, Xattrs};
 
@@ -64,6 +66,21 @@ pub struct Plan {
 }
 
 impl Args {
+    /// Where and how a mounted stack is to be changed: the words of a remount that
+    /// are about branches, and what else can be changed then. What `mount(8)` says
+    /// beside them of the mount is as it is.
+    pub(super) fn remount(&self) -> Option<(PathBuf, Vec<OsString>)> {
+        let words = self.options.iter().flat_map(|list| options_in(list));
+        let words: Vec<OsString> = words.collect();
+        let remounts = words.iter().any(|word| word == "remount");
+        let changes = words.iter().any(|word| aufs::names_branches(word));
+        if !remounts || !changes {
+            return None;
+        }
+        let own = words.into_iter().filter(|word| aufs::is_own(word));
+        Some((self.paths.last()?.into(), own.collect()))
+    }
+
     /// Gives every word its meaning, or refuses it.
     pub fn plan(self) -> Result<Plan, UsageError> {
         let mut draft = Draft::new();

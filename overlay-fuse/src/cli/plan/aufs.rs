@@ -147,6 +147,12 @@ pub fn names_branches(list: &OsStr) -> bool {
     })
 }
 
+/// Whether an option is one of aufs.
+pub(super) fn is_own(word: &OsStr) -> bool {
+    let (name, value) = halves(word);
+    table::knows(name, value.is_some())
+}
+
 /// The option, if it is one of aufs; others are those of any mount.
 pub(super) fn read_own(word: &OsStr) -> Option<Result<Word, UsageError>> {
     let (name, value) = halves(word);
