@@ -33,6 +33,7 @@ use crate::presentation::{Presentation, Xattrs};
 use crate::running::{OpenFile, Running};
 use crate::strangers::Strangers;
 
+mod controlled;
 mod reply;
 mod verbs;
 
@@ -75,13 +76,13 @@ pub(crate) struct Adapter {
     presentation: Presentation,
     files: Handles<OpenFile>,
     running: Arc<Running>,
-    listings: Handles<Listing>,
+    listings: Arc<Handles<Listing>>,
     strangers: Strangers,
     /// Who tells the kernel what others change, if anybody does.
     follower: Option<Arc<Follower>>,
     /// Who answers what is asked of the mount itself, if anybody does.
     control: Option<Arc<dyn Control>>,
-    epoch: Option<Epoch>,
+    epoch: Option<Arc<Epoch>>,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,
 }
@@ -520,8 +521,10 @@ impl Filesystem for Adapter {
         if number != control::REQUEST || ino != INodeNo::ROOT {
             return reply.error(Errno::ENOTTY);
         }
-        match answer(asked("control", ino), || self.control(request.uid(), data)) {
-            Ok(bytes) => reply.ioctl(0, &bytes),
+        match answer(asked("control", ino), || {
+            self.permit_control(request.uid(), data)
+        }) {
+            Ok((controlled, text)) => controlled.in_a_thread(text, reply),
             Err(errno) => reply.error(errno),
         }
     }

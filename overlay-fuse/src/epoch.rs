@@ -20,6 +20,9 @@ use overlay_core::union::Unasked;
 /// `FUSE_NOTIFY_INC_EPOCH` of `linux/fuse.h`.
 const INC_EPOCH: i32 = 8;
 
+/// A name that is no file's, for no name has a slash.
+const NOBODYS: &str = "/";
+
 /// Bytes of `struct fuse_out_header`, which is all that it takes.
 const HEADER: usize = 16;
 
@@ -41,8 +44,18 @@ impl Epoch {
     }
 
     /// The kernel is to ask again for all that it knows; `known` is what the
-    /// union can tell of that.
-    pub(crate) fn begin(&self, known: &[Unasked], kernel: &Notifier) {
+    /// union can tell of that, and `listed` are the directories that somebody
+    /// lists.
+    ///
+    /// A listing that was answered before the change may still be on its way
+    /// into the kernel's caches, and would be taken for new there. While it is,
+    /// its directory is locked, and to take back a name waits for that lock: so
+    /// one that is nobody's is taken back first. To wait needs a thread that
+    /// answers no requests.
+    pub(crate) fn begin(&self, known: &[Unasked], listed: &[u64], kernel: &Notifier) {
+        for directory in listed {
+            told(kernel.inval_entry(INodeNo(*directory), OsStr::new(NOBODYS)));
+        }
         let all = self.known.load(Ordering::Relaxed) && self.increase();
         for Unasked {
             number,

@@ -71,6 +71,15 @@ impl<T> Handles<T> {
         }
     }
 
+    /// What has a number now.
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        let shards = self.shards.iter();
+        let values = |shard: &RwLock<Shard<T>>| -> Vec<Arc<T>> {
+            shard.read().slots.iter().flatten().cloned().collect()
+        };
+        shards.flat_map(values).collect()
+    }
+
     /// Gives the number up and returns what had it.
     pub(crate) fn remove(&self, number: u64) -> Result<Arc<T>> {
         let (slot, turn) = parts(number);

@@ -15,7 +15,7 @@ use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr};
 
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
-use crate::control::{self, Control};
+use crate::control::Control;
 use crate::convert::file_attr;
 use crate::epoch::Epoch;
 use crate::follow::Follower;
@@ -50,32 +50,13 @@ impl Adapter {
             presentation,
             files: Handles::new(),
             running: Arc::default(),
-            listings: Handles::new(),
+            listings: Arc::new(Handles::new()),
             strangers: Strangers::default(),
             follower: more.follower,
             control: more.control,
-            epoch: more.epoch,
+            epoch: more.epoch.map(Arc::new),
             notifier: Arc::default(),
         }
-    }
-
-    /// A request to the mount itself, from the user `uid`.
-    pub(super) fn control(&self, uid: u32, data: &[u8]) -> Result<Vec<u8>> {
-        let control = self.control.as_ref().ok_or(Error::Errno(Errno::NOTTY))?;
-        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-            return Err(Error::NotPermitted("the mount is somebody else's"));
-        }
-        let request = control::request(data).ok_or(Error::Invalid("a request without sense"))?;
-        let before = Arc::clone(&self.live.now());
-        let answer = control.answer(request, &self.live);
-        let after = Arc::clone(&self.live.now());
-        // Before the reply: who has asked may look at once.
-        if !Arc::ptr_eq(&before, &after)
-            && let (Some(epoch), Some(kernel)) = (&self.epoch, self.notifier.get())
-        {
-            epoch.begin(&after.unasked(), kernel);
-        }
-        Ok(control::reply(&answer))
     }
 
     /// Where the session's notifier belongs, before the session runs.

@@ -1,0 +1,77 @@
+//! Requests to the mount itself. Each has a thread of its own: it may wait for
+//! other requests to be answered, and all threads that answer them may be in
+//! use.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use fuser::{Errno, INodeNo, Notifier, ReplyIoctl};
+use overlay_core::union::Live;
+use overlay_core::{Error, Result};
+
+use super::Adapter;
+use crate::answer::{answer, asked};
+use crate::control::{self, Control};
+use crate::epoch::Epoch;
+use crate::handles::Handles;
+use crate::listing::Listing;
+
+/// What a request to the mount needs.
+pub(super) struct Controlled {
+    live: Arc<Live>,
+    control: Arc<dyn Control>,
+    epoch: Option<Arc<Epoch>>,
+    listings: Arc<Handles<Listing>>,
+    notifier: Arc<OnceLock<Notifier>>,
+}
+
+impl Adapter {
+    /// What is asked in `data` by the user `uid`, if that may be.
+    pub(super) fn permit_control(&self, uid: u32, data: &[u8]) -> Result<(Controlled, Vec<u8>)> {
+        let control = self.control.as_ref();
+        let control = control.ok_or(Error::Errno(overlay_core::Errno::NOTTY))?;
+        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+            return Err(Error::NotPermitted("the mount is somebody else's"));
+        }
+        let text = control::request(data).ok_or(Error::Invalid("a request without sense"))?;
+        let controlled = Controlled {
+            live: Arc::clone(&self.live),
+            control: Arc::clone(control),
+            epoch: self.epoch.as_ref().map(Arc::clone),
+            listings: Arc::clone(&self.listings),
+            notifier: Arc::clone(&self.notifier),
+        };
+        Ok((controlled, text.to_vec()))
+    }
+}
+
+impl Controlled {
+    /// Does what is asked, and replies.
+    pub(super) fn in_a_thread(self, text: Vec<u8>, reply: ReplyIoctl) {
+        // The reply goes with the thread, and without one the kernel gets it
+        // when it is dropped: an error.
+        let work = move || match answer(asked("control", INodeNo::ROOT), || Ok(self.done(&text))) {
+            Ok(bytes) => reply.ioctl(0, &bytes),
+            Err(errno) => reply.error(errno),
+        };
+        let thread = thread::Builder::new().name("overlay-control".into());
+        if let Err(error) = thread.spawn(work) {
+            tracing::warn!(%error, errno = ?Errno::EAGAIN, "a request to the mount is not answered");
+        }
+    }
+
+    fn done(&self, text: &[u8]) -> Vec<u8> {
+        let before = Arc::clone(&self.live.now());
+        let answer = self.control.answer(text, &self.live);
+        let after = Arc::clone(&self.live.now());
+        // Before the reply: who has asked may look at once.
+        if !Arc::ptr_eq(&before, &after)
+            && let (Some(epoch), Some(kernel)) = (&self.epoch, self.notifier.get())
+        {
+            let listings = self.listings.all();
+            let listed = listings.iter().map(|listing| listing.inode().number());
+            epoch.begin(&after.unasked(), &listed.collect::<Vec<_>>(), kernel);
+        }
+        control::reply(&answer)
+    }
+}
