@@ -15,6 +15,7 @@ use crate::cli::ufs::Args as Ufs;
 
 const UFSMOUNT: &str = include_str!("../../../../docs/man/ufsmount.1");
 const UFS: &str = include_str!("../../../../docs/man/ufs.1");
+const BRANCH: &str = include_str!("../../../../docs/man/ufs-branch.1");
 const CHECK: &str = include_str!("../../../../docs/man/ufs-check.1");
 const CONVERT: &str = include_str!("../../../../docs/man/ufs-convert.1");
 
@@ -105,6 +106,22 @@ fn the_manuals_explain_every_flag_and_every_command() {
         let command = command.find_subcommand(name).unwrap();
         assert_eq!(explained(&part(page, ".Sh OPTIONS")), flags(command));
     }
+    // Its flags are those of its own commands.
+    let branch = command.find_subcommand("branch").unwrap();
+    let own: BTreeSet<String> = branch.get_subcommands().flat_map(flags).collect();
+    assert_eq!(explained(&part(BRANCH, ".Sh OPTIONS")), own);
+    let named = part(BRANCH, ".Sh DESCRIPTION");
+    for task in branch
+        .get_subcommands()
+        .filter(|task| task.get_name() != "help")
+    {
+        let mut items = named.iter().filter_map(|line| line.strip_prefix(".It Cm "));
+        let is_named = items.any(|item| {
+            let mut names = item.split(" , ").map(|name| name.trim_start_matches("Cm "));
+            names.any(|name| name == task.get_name())
+        });
+        assert!(is_named, "{}", task.get_name());
+    }
     for command in command.get_subcommands() {
         let item = format!(".It Cm {}", command.get_name());
         assert!(lines.iter().any(|line| line.starts_with(&item)), "{item}");
@@ -132,7 +149,13 @@ fn has(program: &str) -> bool {
 #[test]
 fn the_manuals_are_without_fault() {
     let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man");
-    for page in ["ufsmount.1", "ufs.1", "ufs-check.1", "ufs-convert.1"] {
+    for page in [
+        "ufsmount.1",
+        "ufs.1",
+        "ufs-branch.1",
+        "ufs-check.1",
+        "ufs-convert.1",
+    ] {
         let page = pages.join(page);
         for words in [
             &["mandoc", "-T", "lint", "-W", "style"][..],
