@@ -20,7 +20,7 @@ use overlay_core::watch::{Change, Watcher};
 use overlay_core::{Error, FileKind, Name, NameBuf, Result, Union};
 use parking_lot::Mutex;
 
-use crate::epoch::told;
+use crate::epoch::{names_in, told};
 
 /// How long the thread waits before it looks whether it is still needed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -101,6 +101,11 @@ impl Follower {
             .map(drop)
     }
 
+    /// The branches have changed: directories may have other parts now.
+    pub(crate) fn begin_again(&self) {
+        self.watched.lock().clear();
+    }
+
     fn tell(&self, change: Change, live: &Live, kernel: &Notifier) {
         match change {
             Change::Entry { directory, name } => {
@@ -141,24 +146,7 @@ impl Follower {
     /// Anything in a directory may have changed.
     fn tell_of_directory(&self, directory: u64, live: &Live, kernel: &Notifier) {
         self.watched.lock().remove(&directory);
-        let names = {
-            let now = live.now();
-            let Some(inode) = now.known(directory) else {
-                return;
-            };
-            let mut names = Vec::new();
-            let listed = now.open_dir(&inode).and_then(|handle| {
-                now.read_dir(&handle, 0, &mut |entry| {
-                    names.push(entry.name.to_owned());
-                    overlay_core::union::Flow::Continue
-                })
-            });
-            if let Err(error) = listed {
-                tracing::debug!(%error, "a directory that changed cannot be listed");
-            }
-            names
-        };
-        for name in names {
+        for name in names_in(live, directory) {
             forget_name(kernel, directory, &name);
         }
         forget_content(kernel, directory);

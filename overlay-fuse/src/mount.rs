@@ -128,13 +128,6 @@ impl Mount {
             false => None,
         };
         let device = device::mount(&point, &options)?;
-        let epoch = match device.fd.try_clone() {
-            Ok(copy) => Some(Epoch::new(copy)),
-            Err(error) => {
-                tracing::warn!(%error, "the kernel will keep names over a change of the branches");
-                None
-            }
-        };
         let mut config = Config::default();
         config.acl = match options.allows_others() {
             true => SessionACL::All,
@@ -144,6 +137,13 @@ impl Mount {
         // A queue of its own for each thread; needs to open /dev/fuse again.
         config.clone_fd = device.reopens;
         let unmounter = Unmounter::of(&point);
+        let epoch = match device.fd.try_clone() {
+            Ok(copy) => Some(Epoch::new(copy, unmounter.filesystem())),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel will keep names over a change of the branches");
+                None
+            }
+        };
         // Now that nothing about the mount can be refused any more.
         let recovered = self.union.recover();
         let live = Arc::new(Live::new(self.union));

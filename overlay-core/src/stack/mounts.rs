@@ -20,6 +20,8 @@ pub struct MountTable {
 pub struct MountEntry {
     /// Names this mount while it exists.
     pub id: u64,
+    /// The mount that it is mounted on.
+    pub parent: u64,
     /// `major:minor` of the filesystem, as one number (`makedev(3)`).
     pub dev: u64,
     /// Which directory of the filesystem the mount shows.
@@ -54,6 +56,15 @@ impl MountTable {
     /// All mounts, oldest first.
     pub fn entries(&self) -> &[MountEntry] {
         &self.entries
+    }
+
+    /// Whether something is mounted on a directory of the filesystem `dev`.
+    pub fn has_mounts_on(&self, dev: u64) -> bool {
+        let ours = self.entries.iter().filter(|entry| entry.dev == dev);
+        let ours: Vec<u64> = ours.map(|entry| entry.id).collect();
+        self.entries
+            .iter()
+            .any(|entry| ours.contains(&entry.parent))
     }
 
     /// The mount that `path`, absolute and without symlinks, lies on.
@@ -106,7 +117,7 @@ fn entry(line: &[u8]) -> Option<MountEntry> {
     // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
     let mut fields = line.split(|b| *b == b' ');
     let id = number(fields.next()?)?;
-    fields.next()?;
+    let parent = number(fields.next()?)?;
     let dev = fields.next()?;
     let colon = dev.iter().position(|b| *b == b':')?;
     let (major, minor) = dev.split_at(colon);
@@ -129,6 +140,7 @@ fn entry(line: &[u8]) -> Option<MountEntry> {
     let options = fields.next().unwrap_or_default().to_vec();
     Some(MountEntry {
         id,
+        parent,
         dev,
         root,
         point,

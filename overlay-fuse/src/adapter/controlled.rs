@@ -13,6 +13,7 @@ use super::Adapter;
 use crate::answer::{answer, asked};
 use crate::control::{self, Control};
 use crate::epoch::Epoch;
+use crate::follow::Follower;
 use crate::handles::Handles;
 use crate::listing::Listing;
 
@@ -22,6 +23,7 @@ pub(super) struct Controlled {
     control: Arc<dyn Control>,
     epoch: Option<Arc<Epoch>>,
     listings: Arc<Handles<Listing>>,
+    follower: Option<Arc<Follower>>,
     notifier: Arc<OnceLock<Notifier>>,
 }
 
@@ -39,6 +41,7 @@ impl Adapter {
             control: Arc::clone(control),
             epoch: self.epoch.as_ref().map(Arc::clone),
             listings: Arc::clone(&self.listings),
+            follower: self.follower.as_ref().map(Arc::clone),
             notifier: Arc::clone(&self.notifier),
         };
         Ok((controlled, text.to_vec()))
@@ -64,14 +67,23 @@ impl Controlled {
         let before = Arc::clone(&self.live.now());
         let answer = self.control.answer(text, &self.live);
         let after = Arc::clone(&self.live.now());
-        // Before the reply: who has asked may look at once.
-        if !Arc::ptr_eq(&before, &after)
-            && let (Some(epoch), Some(kernel)) = (&self.epoch, self.notifier.get())
-        {
-            let listings = self.listings.all();
-            let listed = listings.iter().map(|listing| listing.inode().number());
-            epoch.begin(&after.unasked(), &listed.collect::<Vec<_>>(), kernel);
+        if !Arc::ptr_eq(&before, &after) {
+            drop((before, after));
+            self.tell_the_kernel();
         }
         control::reply(&answer)
+    }
+
+    /// Before the reply: who has asked may look at once.
+    fn tell_the_kernel(&self) {
+        if let Some(follower) = &self.follower {
+            // First: what is asked from then on is watched.
+            follower.begin_again();
+        }
+        if let (Some(epoch), Some(kernel)) = (&self.epoch, self.notifier.get()) {
+            let listings = self.listings.all();
+            let listed = listings.iter().map(|listing| listing.inode().number());
+            epoch.begin(&self.live, &listed.collect::<Vec<_>>(), kernel);
+        }
     }
 }

@@ -104,6 +104,11 @@ impl Unmounter {
         &self.mount.point
     }
 
+    /// The device number of the mounted filesystem; `None` without `/proc`.
+    pub(super) fn filesystem(&self) -> Option<u64> {
+        self.mount.known.map(|known| known.dev)
+    }
+
     /// Where it is now; `None` if it is not mounted any more.
     fn place(&self) -> Result<Option<PathBuf>, MountError> {
         let (Some(known), Ok(mounts)) = (self.mount.known, MountTable::read()) else {
