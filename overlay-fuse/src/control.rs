@@ -21,6 +21,9 @@ pub(crate) const ROOM: usize = 16_000;
 /// Bytes of the head: whether it is a refusal, and the length.
 const HEAD: usize = 8;
 
+/// Bytes of the text of a request or an answer.
+pub(crate) const MOST: usize = ROOM - HEAD;
+
 /// `_IOWR('U', 0x66, [u8; ROOM])`
 pub(crate) const REQUEST: u32 = 3 << 30 | (ROOM as u32) << 16 | (b'U' as u32) << 8 | 0x66;
 
@@ -41,7 +44,7 @@ pub trait Control: Send + Sync + std::fmt::Debug {
 
 /// A text in the form in which it travels; cut where it is too long.
 fn packed(status: u32, text: &[u8]) -> Vec<u8> {
-    let text = text.get(..text.len().min(ROOM - HEAD)).unwrap_or_default();
+    let text = text.get(..text.len().min(MOST)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(ROOM);
     bytes.extend(status.to_le_bytes());
     bytes.extend((text.len() as u32).to_le_bytes());
@@ -75,8 +78,11 @@ pub(crate) fn reply(answer: &Answer) -> Vec<u8> {
 /// Asks the server of the mount at `point`.
 ///
 /// Errors: those of `open(2)` and `ioctl(2)`: `ENOTTY` where nobody answers such
-/// requests, `EPERM` for who may not ask.
+/// requests, `EPERM` for who may not ask; `E2BIG` for more text than fits.
 pub fn ask(point: &Path, text: &[u8]) -> io::Result<Answer> {
+    if text.len() > MOST {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
     let root = File::open(point)?;
     let mut bytes = packed(0, text);
     sys::ioctl(root.as_fd(), REQUEST, &mut bytes)?;
@@ -101,6 +107,6 @@ mod tests {
         assert_eq!(request(&[]), None);
         assert_eq!(request(&[0xff; ROOM]), None);
         let long = vec![b'x'; ROOM * 2];
-        assert_eq!(unpacked(&packed(0, &long)).unwrap().1.len(), ROOM - HEAD);
+        assert_eq!(unpacked(&packed(0, &long)).unwrap().1.len(), MOST);
     }
 }

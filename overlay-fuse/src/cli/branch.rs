@@ -184,7 +184,18 @@ struct Branch {
 }
 
 fn branches(mount: &Path) -> Result<Vec<Branch>, Failure> {
-    let text = asked(mount, LIST)?;
+    let mut branches = Vec::new();
+    loop {
+        let from = [LIST, branches.len().to_string().as_bytes()].concat();
+        let more = parsed(&asked(mount, &from)?)?;
+        if more.is_empty() {
+            return Ok(branches);
+        }
+        branches.extend(more);
+    }
+}
+
+fn parsed(text: &[u8]) -> Result<Vec<Branch>, Failure> {
     let lines = text
         .split(|byte| *byte == 0)
         .filter(|line| !line.is_empty());
@@ -274,6 +285,9 @@ fn asked(mount: &Path, request: &[u8]) -> Result<Vec<u8>, Failure> {
                 "{} is not the root of a mount by ufsmount: name the mount point",
                 shown(mount)
             ),
+            Some(libc::E2BIG) => {
+                "so much does not fit into one request: change the branches in several".to_owned()
+            }
             Some(libc::EPERM) => format!(
                 "the mount at {} is somebody else's: ask as root, or as who has mounted it",
                 shown(mount)

@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use overlay_core::stack::directories::{BranchAccess, BranchForm, OpenedBranch, Opener};
 use overlay_core::union::{Live, Options, Size};
@@ -19,13 +21,22 @@ use super::plan::Plan;
 use super::plan::aufs::{
     Access, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Sum, Word, read,
 };
-use crate::control::{Answer, Control};
+use crate::control::{Answer, Control, MOST};
 use crate::mount::MountFlag;
 
-/// What a request begins with that is answered by the list of branches.
-pub(super) const LIST: &[u8] = b"list";
+/// What a request begins with that is followed by the index of a branch, and
+/// answered by a list of it and those below it, as many as an answer holds.
+pub(super) const LIST: &[u8] = b"list ";
 /// What a request begins with that is followed by words of a remount.
 pub(super) const CHANGE: &[u8] = b"change ";
+
+/// How long a file that is open on a branch may keep it before that is an error:
+/// the kernel tells of a close only after whoever closed has gone on (`RELEASE`
+/// is asynchronous), and on a busy machine some time after.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether it was closed.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Looks after the branches of a mount.
 #[derive(Debug)]
@@ -113,11 +124,12 @@ impl Branches {
     }
 
     /// One line a branch: permission, free and all bytes, and the directory.
-    fn list(&self, live: &Live) -> Vec<u8> {
+    fn list(&self, from: usize, live: &Live) -> Vec<u8> {
         let state = self.state.lock().clone();
         let stack = live.now().stack().clone();
         let mut out = Vec::new();
-        for (branch, held) in state.mount.branches.iter().zip(&state.held) {
+        let branches = state.mount.branches.iter().zip(&state.held);
+        for (branch, held) in branches.skip(from) {
             let stat = stack.branch(held.id).and_then(|branch| {
                 let root: std::sync::Arc<dyn overlay_core::layer::Node> = match &branch.storage {
                     Store::ReadOnly(storage) => storage.root(),
@@ -132,11 +144,16 @@ impl Branches {
             let mut head = String::new();
             // Into a string: that does not fail.
             let permission = &branch.permission;
-            if write!(head, "{permission} {free} {all} ").is_ok() {
-                out.extend(head.into_bytes());
-                out.extend(branch.path.as_os_str().as_bytes());
-                out.push(0);
+            if write!(head, "{permission} {free} {all} ").is_err() {
+                continue;
             }
+            let path = branch.path.as_os_str().as_bytes();
+            if out.len() + head.len() + path.len() + 1 > MOST {
+                break;
+            }
+            out.extend(head.into_bytes());
+            out.extend(path);
+            out.push(0);
         }
         out
     }
@@ -153,13 +170,18 @@ impl Branches {
         for word in words {
             self.prepare(word, &mut next, &mut stack, &mut opened, &mut settings)?;
         }
-        live.change_with(|_, options| {
-            let options = settings
-                .iter()
-                .fold(options, |options, set| set_in(options, set));
-            Ok((stack, options))
-        })
-        .map_err(|error| sentence(&error))?;
+        let until = Instant::now() + SETTLING;
+        loop {
+            let changed = live.change_with(|_, options| {
+                let options = settings.iter().fold(options, set_in);
+                Ok((stack.clone(), options))
+            });
+            match changed {
+                Ok(()) => break,
+                Err(Error::InUse(_)) if Instant::now() < until => thread::sleep(LOOK_AGAIN),
+                Err(error) => return Err(sentence(&error)),
+            }
+        }
         opened.into_iter().for_each(OpenedBranch::keep);
         *state = next;
         Ok(())
@@ -275,8 +297,10 @@ impl Branches {
 
 impl Control for Branches {
     fn answer(&self, request: &[u8], live: &Live) -> Answer {
-        if request == LIST {
-            return Answer::Done(self.list(live));
+        if let Some(from) = request.strip_prefix(LIST) {
+            let from = std::str::from_utf8(from).ok();
+            let from = from.and_then(|from| from.parse().ok());
+            return Answer::Done(self.list(from.unwrap_or_default(), live));
         }
         match request.strip_prefix(CHANGE) {
             Some(words) => match self.change(OsStr::from_bytes(words), live) {
@@ -342,8 +366,7 @@ fn changeable(setting: &Setting) -> Result<(), String> {
     ))
 }
 
-fn set_in(options: Options, setting: &Setting) -> Options {
-    let mut options = options;
+fn set_in(mut options: Options, setting: &Setting) -> Options {
     match setting {
         Setting::Create(policy) => options.create = *policy,
         Setting::CopyUp(policy) => options.copy_up = *policy,
