@@ -155,7 +155,7 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         Err(error) => return usage("ufsmount", &error).map_err(Failure::Usage),
     };
     if let Some((point, words)) = parsed.remount() {
-        return branch::change(&point, words);
+        return branch::remount(&point, &words);
     }
     let detached = parsed.detached;
     let plan = parsed

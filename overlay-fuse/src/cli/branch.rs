@@ -2,7 +2,6 @@
 //! does it (`control.rs`); here are the words.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +13,10 @@ use serde_json::json;
 use super::control::{CHANGE, LIST};
 use super::{Failure, shown};
 use crate::control::{Answer, ask};
+
+mod words;
+
+use words::{absolute, word, words};
 
 /// What is done with the branches of a mount.
 #[derive(Debug, clap::Args)]
@@ -111,45 +114,20 @@ fn done(task: Task) -> Result<(), Failure> {
         Task::Remove { mount, branches } => change(&mount, words("del:", &branches)?),
         Task::Mode { mount, branches } => change(&mount, words("mod:", &branches)?),
         Task::Freeze { mount, branch } => freeze(&mount, &branch),
-        Task::Change { mount, words } => change(&mount, vec![words]),
+        Task::Change { mount, words } => remount(&mount, &[words]),
     }
 }
 
-/// Also `ufsmount -o remount,...`.
-pub(super) fn change(mount: &Path, words: Vec<OsString>) -> Result<(), Failure> {
+/// What the words of a remount say: also `ufsmount -o remount,...`.
+pub(super) fn remount(mount: &Path, words: &[OsString]) -> Result<(), Failure> {
+    let words = words.iter().map(|list| absolute(list));
+    change(mount, words.collect::<Result<_, _>>()?)
+}
+
+fn change(mount: &Path, words: Vec<OsString>) -> Result<(), Failure> {
     let mut request = OsString::from_vec(CHANGE.to_vec());
     request.push(words.join(",".as_ref()));
     asked(mount, request.as_bytes()).map(drop)
-}
-
-/// The server knows no working directory of ours: the path is made absolute, and
-/// escaped as the words want it.
-fn word(before: &str, branch: &OsString) -> Result<OsString, Failure> {
-    let bytes = branch.as_bytes();
-    // The permission has no slash, so the last `=` behind the last slash is it.
-    let slash = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    let equals = bytes.iter().rposition(|byte| *byte == b'=');
-    let (path, permission) = match equals.filter(|at| *at > slash || slash == 0) {
-        Some(at) if !Path::new(branch).exists() => (&bytes[..at], &bytes[at..]),
-        Some(_) | None => (bytes, &[][..]),
-    };
-    let path = Path::new(std::ffi::OsStr::from_bytes(path));
-    let real = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-    let real =
-        real.map_err(|error| Failure::Task(format!("{} cannot be found ({error})", shown(path))))?;
-    let mut word = before.as_bytes().to_vec();
-    for byte in real.as_os_str().as_bytes() {
-        if matches!(byte, b'\\' | b',' | b':' | b'=') {
-            word.push(b'\\');
-        }
-        word.push(*byte);
-    }
-    word.extend(permission);
-    Ok(OsString::from_vec(word))
-}
-
-fn words(before: &str, branches: &[OsString]) -> Result<Vec<OsString>, Failure> {
-    branches.iter().map(|branch| word(before, branch)).collect()
 }
 
 fn freeze(mount: &Path, branch: &OsString) -> Result<(), Failure> {
