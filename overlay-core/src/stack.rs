@@ -179,6 +179,15 @@ impl Stack {
         Ok(())
     }
 
+    /// Changes how the marks of a branch look that are written from now on, and
+    /// which are read; `ENOENT` if it is not there.
+    pub fn set_dialect(&mut self, id: BranchId, dialect: Dialect) -> Result<()> {
+        let at = self.position(id).ok_or(Error::NotFound)?;
+        // A position is below the length.
+        self.branches[at].dialect = dialect;
+        Ok(())
+    }
+
     fn push(mut self, storage: Store, dialect: Dialect) -> Stack {
         let id = BranchId(self.next);
         self.next += 1;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use overlay_core::dialect::Heed;
 use overlay_core::dialect::aufs::{Aufs, Diropq, WhiteoutFiles};
 use overlay_core::stack::directories::{
-    BranchAccess, BranchDirectory, BranchForm, OpenedBranch, Opener,
+    BranchAccess, BranchDirectory, BranchForm, LayerFormat, OpenedBranch, Opener,
 };
 use overlay_core::union::{Options, ShowWhiteouts, Size};
 
@@ -56,7 +56,20 @@ pub(super) fn opener(plan: &Plan) -> Opener {
 /// A branch as it is to be opened.
 pub(super) fn directory(branch: &Branch, opaque: Opaque) -> BranchDirectory {
     let permission = &branch.permission;
-    let aufs = Aufs {
+    let aufs = dialect(permission, opaque);
+    BranchDirectory {
+        path: branch.path.clone(),
+        access: match permission.access() {
+            Access::ReadWrite => BranchAccess::Writable { work: None },
+            Access::ReadOnly | Access::RealReadOnly => BranchAccess::ReadOnly(heed(permission)),
+        },
+        form: given_form(permission).unwrap_or(BranchForm::Detected(aufs)),
+    }
+}
+
+/// How a branch is written.
+pub(super) fn dialect(permission: &Permission, opaque: Opaque) -> Aufs {
+    Aufs {
         opaque: match opaque {
             Opaque::Always => Diropq::Always,
             Opaque::Whiteouted => Diropq::Whiteouted,
@@ -65,14 +78,17 @@ pub(super) fn directory(branch: &Branch, opaque: Opaque) -> BranchDirectory {
             true => WhiteoutFiles::Separate,
             false => WhiteoutFiles::Linked,
         },
-    };
-    BranchDirectory {
-        path: branch.path.clone(),
-        access: match permission.access() {
-            Access::ReadWrite => BranchAccess::Writable { work: None },
-            Access::ReadOnly | Access::RealReadOnly => BranchAccess::ReadOnly(heed(permission)),
-        },
-        form: BranchForm::Detected(aufs),
+    }
+}
+
+/// Whose marks a branch has, if that is said of it.
+pub(super) fn given_form(permission: &Permission) -> Option<BranchForm> {
+    if permission.has(Attribute::OfAufs) {
+        Some(BranchForm::As(LayerFormat::Aufs(Aufs::default())))
+    } else if permission.has(Attribute::OfOverlay) {
+        Some(BranchForm::As(LayerFormat::Overlay))
+    } else {
+        None
     }
 }
 
@@ -84,7 +100,7 @@ pub(super) fn layer(branch: &Branch, form: BranchForm) -> BranchDirectory {
             Access::ReadWrite => BranchAccess::Writable { work: None },
             Access::ReadOnly | Access::RealReadOnly => BranchAccess::ReadOnly(Heed::Marks),
         },
-        form,
+        form: given_form(&branch.permission).unwrap_or(form),
     }
 }
 

@@ -11,15 +11,16 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use overlay_core::dialect::{Dialect, Heed};
 use overlay_core::stack::directories::{BranchAccess, BranchForm, OpenedBranch, Opener};
 use overlay_core::union::{Live, Options, Size};
-use overlay_core::{BranchId, Error, Stack, Store};
+use overlay_core::{Branch as CoreBranch, BranchId, Error, Stack, Store};
 use parking_lot::Mutex;
 
 use super::branches;
 use super::plan::Plan;
 use super::plan::aufs::{
-    Access, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Sum, Word, read,
+    Access, Attribute, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Sum, Word, read,
 };
 use crate::control::{Answer, Control, MOST};
 use crate::mount::MountFlag;
@@ -165,11 +166,13 @@ impl Branches {
         let mut next = state.clone();
         let mut opened: Vec<OpenedBranch> = Vec::new();
         // Nothing is held of the union while directories are looked at.
-        let mut stack = live.now().stack().clone();
+        let before = live.now().stack().clone();
+        let mut stack = before.clone();
         let mut settings = Vec::new();
         for word in words {
             self.prepare(word, &mut next, &mut stack, &mut opened, &mut settings)?;
         }
+        refuse_other_dialects(&before, &stack)?;
         let until = Instant::now() + SETTLING;
         loop {
             let changed = live.change_with(|_, options| {
@@ -212,6 +215,9 @@ impl Branches {
             }
             Word::Change(Change::Modify(path, _)) => {
                 let at = position(&before, &path)?;
+                if let (Some(old), Some(new)) = (before.get(at), next.mount.branches.get(at)) {
+                    modifiable(old, new)?;
+                }
                 self.modify(at, next, stack, opened)
             }
             Word::Branches(_) | Word::Change(_) => self.add(&before, next, stack, opened),
@@ -228,6 +234,7 @@ impl Branches {
         opened: &mut Vec<OpenedBranch>,
     ) -> Result<(), String> {
         let branches = next.mount.branches.clone();
+        self.refuse_what_only_aufs_has(&branches)?;
         for (at, branch) in branches.iter().enumerate() {
             if before.iter().any(|known| known.path == branch.path) {
                 continue;
@@ -253,14 +260,19 @@ impl Branches {
         opened: &mut Vec<OpenedBranch>,
     ) -> Result<(), String> {
         let branches = next.mount.branches.clone();
+        self.refuse_what_only_aufs_has(&branches)?;
         let (Some(branch), Some(held)) = (branches.get(at), next.held.get_mut(at)) else {
             return Ok(());
         };
         let directory = self.directory(branch);
+        if let (BranchAccess::Writable { .. }, Form::Aufs(opaque)) = (&directory.access, self.form)
+        {
+            let aufs = branches::dialect(&branch.permission, opaque);
+            let written = stack.set_dialect(held.id, Dialect::Aufs(aufs));
+            written.map_err(|error| sentence(&error))?;
+        }
         let (store, heed) = match (&directory.access, &held.written) {
-            (BranchAccess::Writable { .. }, Some(written)) => {
-                (written.clone(), overlay_core::dialect::Heed::Marks)
-            }
+            (BranchAccess::Writable { .. }, Some(written)) => (written.clone(), Heed::Marks),
             (BranchAccess::Writable { .. }, None) => {
                 let new = self.open(branch, &branches)?;
                 held.written = Some(new.store.clone());
@@ -277,6 +289,17 @@ impl Branches {
         stack
             .set_access(held.id, store, heed)
             .map_err(|error| sentence(&error))
+    }
+
+    fn refuse_what_only_aufs_has(&self, branches: &[Branch]) -> Result<(), String> {
+        let has = |branch: &Branch| branch.permission.has(Attribute::UnlinkedWhiteouts);
+        match (self.form, branches.iter().find(|branch| has(branch))) {
+            (Form::Overlay(_), Some(branch)) => Err(format!(
+                "nolwh on {}: the whiteouts of an overlay are no files: leave it out",
+                branch.path.display()
+            )),
+            (Form::Overlay(_) | Form::Aufs(_), _) => Ok(()),
+        }
     }
 
     /// Opens a branch beside all the others.
@@ -341,6 +364,37 @@ fn found(word: Word) -> Result<Word, String> {
 fn position(branches: &[Branch], path: &std::path::Path) -> Result<usize, String> {
     let at = branches.iter().position(|branch| branch.path == path);
     at.ok_or_else(|| format!("{} is no branch: see ufs branch list", path.display()))
+}
+
+/// Whether a branch can become `new` while it is in use.
+fn modifiable(old: &Branch, new: &Branch) -> Result<(), String> {
+    let path = new.path.display();
+    let form = branches::given_form(&new.permission);
+    if form.is_some() && form != branches::given_form(&old.permission) {
+        return Err(format!(
+            "whose marks {path} has cannot be changed: remove it, and add it again"
+        ));
+    }
+    Ok(())
+}
+
+/// How a branch is written is settled when it is first written.
+fn refuse_other_dialects(before: &Stack, after: &Stack) -> Result<(), String> {
+    let is_written = |branch: &CoreBranch| matches!(branch.storage, Store::Writable(_));
+    let written = after.branches().iter().filter(|branch| is_written(branch));
+    for branch in written {
+        if let Some(old) = before.branch(branch.id)
+            && is_written(old)
+            && old.dialect != branch.dialect
+        {
+            return Err(
+                "nolwh cannot be said, or left out, of a branch that is written: make it ro, and \
+                 then rw in another change"
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Settings that a mounted stack can take on.

@@ -92,6 +92,7 @@ impl OpenedBranch {
     /// Takes it for the branch `id`, which is the same directory with another
     /// access. Errors: `ENOENT`.
     pub fn replace(&self, stack: &mut Stack, id: BranchId) -> crate::Result<()> {
+        stack.set_dialect(id, self.dialect)?;
         stack.set_access(id, self.store.clone(), self.heed)
     }
 

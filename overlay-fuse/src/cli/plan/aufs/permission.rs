@@ -36,6 +36,10 @@ pub enum Attribute {
     UnlinkedWhiteouts,
     /// `unpin`
     Unpin,
+    /// `aufs`
+    OfAufs,
+    /// `overlay`
+    OfOverlay,
 }
 
 /// On which branches an attribute has a meaning.
@@ -156,6 +160,20 @@ pub const ATTRIBUTES: &[AttributeRow] = &[
         "the top directory of the branch may be renamed; no effect since Linux 3.18",
         "accepted: so it is in any case",
     ),
+    row(
+        "aufs",
+        &[Attribute::OfAufs],
+        Fits::ReadOnly,
+        "not in aufs: the marks are those of aufs, and nothing else is a mark",
+        WORKS,
+    ),
+    row(
+        "overlay",
+        &[Attribute::OfOverlay],
+        Fits::ReadOnly,
+        "not in aufs: the marks are those of overlayfs, and names that begin with `.wh.` are none",
+        WORKS,
+    ),
     row("icex", &[], Fits::Any, "all of the following", COPIES_ALL),
     row(
         "icexsec",
@@ -262,7 +280,13 @@ impl Permission {
         for attribute in row.attributes {
             self.attributes.insert(*attribute);
         }
-        Ok(())
+        match self.has(Attribute::OfAufs) && self.has(Attribute::OfOverlay) {
+            true => Err(
+                "aufs and overlay exclude each other: leave both out, and the marks of both count"
+                    .to_owned(),
+            ),
+            false => Ok(()),
+        }
     }
 }
 
