@@ -194,6 +194,29 @@ fn mount8_mounts_by_type_and_by_source() {
 }
 
 #[test]
+fn mount8_mounts_branches_and_changes_them_by_remount() {
+    if !can_mount() || !has_mount_fuse() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("more")).unwrap();
+    fs::write(scene.at("more/new"), "").unwrap();
+    let script = "mount -t fuse.ufsmount none m -o br:$PWD/u=rw:$PWD/l=ro+wh,create=mfs,nosuid; \
+        line; ls m; mount -o remount,append:$PWD/more=ro+wh,del:$PWD/l m; ls m; \
+        mount -o remount,del:$PWD/nowhere m 2>&1 || echo $?; line; umount m";
+    let told = in_namespace_with_the_command_installed(&scene, script);
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(
+        lines[0].starts_with("none ") && lines[0].contains("nosuid"),
+        "{told}"
+    );
+    assert_eq!(lines[1..4], ["d", "file", "new"], "{told}");
+    assert!(lines[4].contains("is no branch"), "{told}");
+    assert_eq!(lines[lines.len() - 2], "32", "{told}");
+    assert_eq!(lines.last(), lines.first(), "{told}");
+}
+
+#[test]
 fn a_failure_reaches_the_caller_of_mount8_with_its_status() {
     if !can_mount() || !has_mount_fuse() {
         return;

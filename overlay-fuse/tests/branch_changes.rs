@@ -1,0 +1,415 @@
+//! Changes of the branches beside the rest of the world: mounts inside the
+//! union, working directories, other users of the branches, long lists.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use common::{Mounted, Scene, can_mount, eventually, said};
+
+/// Directories `names`, and a mount point.
+fn scene(names: &[&str]) -> Scene {
+    let scene = Scene::new();
+    for name in names {
+        fs::create_dir_all(scene.at(name)).unwrap();
+    }
+    scene
+}
+
+fn mount(scene: &Scene, options: &str) -> Mounted {
+    scene.mount(["-o", options, "m"])
+}
+
+fn branch(scene: &Scene, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ufs"));
+    command.current_dir(scene.root()).arg("branch").args(words);
+    command.output().unwrap()
+}
+
+fn change(scene: &Scene, words: &[&str]) {
+    let output = branch(scene, words);
+    assert!(output.status.success(), "{words:?}: {}", said(&output));
+}
+
+fn refused(scene: &Scene, words: &[&str]) -> String {
+    let output = branch(scene, words);
+    assert!(!output.status.success(), "{words:?}");
+    said(&output)
+}
+
+fn read(path: PathBuf) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+/// The kernel takes a name back with all that is mounted there.
+#[test]
+fn what_is_mounted_inside_stays_and_the_kernel_asks_again_all_the_same() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b/d/point", "c/d/sub"]);
+    for path in ["b/old", "b/d/old", "c/new", "c/d/new", "c/d/sub/new"] {
+        fs::write(scene.at(path), path).unwrap();
+    }
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh,udba=none");
+    let inside = mounted.at("d/point");
+    let tmpfs = Command::new("mount")
+        .args(["-t", "tmpfs", "inside"])
+        .arg(&inside)
+        .status();
+    assert!(tmpfs.unwrap().success());
+    fs::write(inside.join("file"), "kept").unwrap();
+    let seen = |path: &str| read(mounted.at(path));
+    let number = |path: &str| fs::metadata(mounted.at(path)).unwrap().ino();
+    let numbers = (number("d"), number("old"), number("d/old"));
+    for _ in 0..3 {
+        assert_eq!(
+            (seen("new"), seen("d/new"), seen("d/sub/new")),
+            (None, None, None)
+        );
+        change(&scene, &["append", "m", "c"]);
+        assert_eq!(read(inside.join("file")).unwrap(), "kept");
+        assert_eq!(seen("new").unwrap(), "c/new");
+        assert_eq!(seen("d/new").unwrap(), "c/d/new");
+        assert_eq!(seen("d/sub/new").unwrap(), "c/d/sub/new");
+        change(&scene, &["remove", "m", "c"]);
+        assert_eq!(read(inside.join("file")).unwrap(), "kept");
+        assert_eq!(seen("d/old").unwrap(), "b/d/old");
+    }
+    assert_eq!(numbers, (number("d"), number("old"), number("d/old")));
+}
+
+#[test]
+fn who_stands_in_a_branch_that_goes_stands_in_a_directory_that_was_removed() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b/both", "c/both", "c/only"]);
+    fs::write(scene.at("c/both/f"), "").unwrap();
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh:c=ro+wh,udba=none");
+    let stand = |path: &str, script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("read go; {script}")]);
+        command.current_dir(mounted.at(path));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = stand("both", "ls; echo x > made; ls");
+    let only = stand("only", "ls; mkdir made 2>&1; cat f 2>&1");
+    change(&scene, &["remove", "m", "c"]);
+    let output = |mut child: std::process::Child| {
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(output(both), "made\n");
+    let told = output(only);
+    assert_eq!(told.matches("No such file").count(), 2, "{told}");
+    assert!(scene.at("a/both/made").exists());
+    assert!(!mounted.at("only").exists());
+}
+
+#[test]
+fn a_file_that_was_just_closed_keeps_no_branch() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b"]);
+    for at in 0..50 {
+        fs::write(scene.at(format!("b/{at}")), "content").unwrap();
+    }
+    let mounted = mount(&scene, "br:a=rw,udba=none");
+    for _ in 0..10 {
+        change(&scene, &["append", "m", "b"]);
+        let files: Vec<File> = (0..50)
+            .map(|at| File::open(mounted.at(at.to_string())).unwrap())
+            .collect();
+        drop(files);
+        change(&scene, &["remove", "m", "b"]);
+    }
+}
+
+#[test]
+fn a_branch_that_is_written_later_is_written_as_aufs_does() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "c"]);
+    for name in ["one", "two", "three"] {
+        fs::write(scene.at(format!("c/{name}")), "").unwrap();
+    }
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh:c,udba=none");
+    change(&scene, &["change", "m", "mod:b=rw,del:a"]);
+    fs::remove_file(mounted.at("one")).unwrap();
+    let links = |path: &str| fs::symlink_metadata(scene.at(path)).unwrap().nlink();
+    assert_eq!((links("b/.wh.one"), links("b/.wh..wh.aufs")), (2, 2));
+    let told = refused(&scene, &["change", "m", "mod:b=ro,mod:b=rw+nolwh"]);
+    assert!(told.contains("in another change"), "{told}");
+    change(&scene, &["mode", "m", "b=ro+wh"]);
+    assert!(!mounted.at("one").exists());
+    change(&scene, &["mode", "m", "b=rw+nolwh"]);
+    fs::remove_file(mounted.at("two")).unwrap();
+    assert_eq!(links("b/.wh.two"), 1);
+    drop(mounted);
+    let mounted = mount(&scene, "br:b=rw:c");
+    assert!(!mounted.at("one").exists() && mounted.at("three").exists());
+}
+
+#[test]
+fn whose_marks_count_can_be_said_of_a_branch() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "c"]);
+    for name in ["by_name", "by_device"] {
+        fs::write(scene.at(format!("c/{name}")), "").unwrap();
+    }
+    fs::write(scene.at("b/.wh.by_name"), "").unwrap();
+    let device = Command::new("mknod")
+        .arg(scene.at("b/by_device"))
+        .args(["c", "0", "0"])
+        .status();
+    assert!(device.unwrap().success());
+    for (form, by_name, by_device) in [
+        ("", false, false),
+        ("+overlay", true, false),
+        // A device is one like others.
+        ("+aufs", false, true),
+    ] {
+        let mounted = mount(&scene, &format!("br:a=rw:b=ro+wh{form}:c"));
+        let seen = (
+            fs::symlink_metadata(mounted.at("by_name")).is_ok(),
+            fs::symlink_metadata(mounted.at("by_device")).is_ok(),
+        );
+        assert_eq!(seen, (by_name, by_device), "{form:?}");
+    }
+    let _mounted = mount(&scene, "br:a=rw:c");
+    change(&scene, &["add", "m", "1", "b=ro+wh+overlay"]);
+    assert!(scene.at("m/by_name").exists() && !scene.at("m/by_device").exists());
+    let told = refused(&scene, &["mode", "m", "b=ro+wh+aufs"]);
+    assert!(told.contains("remove it, and add it again"), "{told}");
+}
+
+#[test]
+fn lists_of_any_length_are_told_and_no_request_is_cut() {
+    if !can_mount() {
+        return;
+    }
+    const BRANCHES: usize = 150;
+    let scene = scene(&["a"]);
+    let long = "x".repeat(150);
+    let names: Vec<String> = (0..BRANCHES).map(|at| format!("{at}{long}")).collect();
+    for name in &names {
+        fs::create_dir(scene.at(name)).unwrap();
+        fs::write(scene.at(name).join(&name[..8]), "").unwrap();
+    }
+    let mounted = mount(&scene, "br:a=rw");
+    let append = |names: &[String]| {
+        let mut words = vec!["append", "m"];
+        words.extend(names.iter().map(String::as_str));
+        branch(&scene, &words)
+    };
+    let output = append(&names);
+    assert!(said(&output).contains("in several"), "{}", said(&output));
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
+    for some in names.chunks(50) {
+        let output = append(some);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), BRANCHES);
+    let list = branch(&scene, &["list", "--json", "m"]).stdout;
+    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+    let branches = list["branches"].as_array().unwrap();
+    assert_eq!(branches.len(), BRANCHES + 1);
+    for (at, branch) in branches.iter().enumerate() {
+        assert_eq!(branch["index"], at);
+        let expected = match at {
+            0 => ("rw", scene.at("a")),
+            _ => ("ro", scene.at(&names[at - 1])),
+        };
+        assert_eq!(branch["permission"], expected.0);
+        assert_eq!(branch["directory"], expected.1.to_str().unwrap());
+    }
+}
+
+#[test]
+fn the_words_of_a_remount_are_those_of_whoever_says_them() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "b,1"]);
+    fs::write(scene.at("b/f"), "b").unwrap();
+    fs::write(scene.at("b,1/f"), "b,1").unwrap();
+    let mounted = mount(&scene, "br:a=rw,udba=none");
+    assert_eq!(read(mounted.at("f")), None);
+    let remount = |words: &str| scene.run(["-o", words, "m"]);
+    let output = remount("remount,rw,append:b=ro+wh,create=rr");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(read(mounted.at("f")).unwrap(), "b");
+    let output = remount(r"remount,add:1:b\,1=ro,del:b");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(read(mounted.at("f")).unwrap(), "b,1");
+    for (words, told) in [
+        ("remount,del:b", "is no branch"),
+        ("remount,append:nowhere", "does not exist"),
+        ("remount,append:b=wr", "is no permission"),
+        ("remount,append:b,shwh", "cannot be changed while mounted"),
+        ("remount,append:m", "mount point"),
+    ] {
+        let output = remount(words);
+        assert!(!output.status.success(), "{words}");
+        assert!(said(&output).contains(told), "{words}: {}", said(&output));
+    }
+    let list = String::from_utf8(branch(&scene, &["list", "m"]).stdout).unwrap();
+    assert_eq!(list.lines().count(), 2, "{list}");
+}
+
+#[test]
+fn what_others_change_in_a_branch_that_came_later_is_followed() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b/d", "c/d"]);
+    fs::write(scene.at("b/d/f"), "").unwrap();
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh,udba=notify");
+    assert!(mounted.at("d/f").exists() && !mounted.at("d/new").exists());
+    change(&scene, &["append", "m", "c"]);
+    assert!(!mounted.at("d/new").exists() && !mounted.at("top").exists());
+    fs::write(scene.at("c/d/new"), "").unwrap();
+    fs::write(scene.at("c/top"), "").unwrap();
+    eventually("both are seen", || {
+        mounted.at("d/new").exists() && mounted.at("top").exists()
+    });
+}
+
+/// A mounted filesystem, which goes if the test fails.
+struct Disk(PathBuf);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let detached = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(detached.unwrap().success());
+    }
+}
+
+/// A disk can be taken out when its branch is.
+#[test]
+fn a_branch_that_was_removed_is_not_in_use() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "disk"]);
+    let run = |words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        let output = command
+            .args(&words[1..])
+            .current_dir(scene.root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+    };
+    run(&["mount", "-t", "tmpfs", "disk", "disk"]);
+    let disk = Disk(scene.at("disk"));
+    let mounted = mount(&scene, "br:disk=rw:a=rw,udba=none");
+    for name in ["1", "2"] {
+        fs::create_dir(mounted.at(name)).unwrap();
+        fs::write(mounted.at(name).join("f"), "").unwrap();
+    }
+    change(&scene, &["remove", "m", "disk"]);
+    run(&["umount", "disk"]);
+    std::mem::forget(disk);
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
+    fs::write(mounted.at("f"), "").unwrap();
+    assert!(scene.at("a/f").exists());
+}
+
+/// What each of eight processes does until there is a file `stop`, in the
+/// mount. Whatever fails ends it with an error.
+const LOAD: [&str; 8] = [
+    // Appends lines by one open each.
+    "i=0; while running; do echo $i >> log0; i=$((i+1)); done; seq 0 $((i-1)) | cmp - log0",
+    "i=0; while running; do echo $i >> log1; i=$((i+1)); done; seq 0 $((i-1)) | cmp - log1",
+    // Writes a file that stays open.
+    "i=0; while running; do rm -f log2; (j=0; while [ $j -lt 50 ]; do echo $j; j=$((j+1)); done) > log2; \
+        seq 0 49 | cmp - log2; done",
+    // Changes what a read-only branch has.
+    "i=0; while running; do echo $i >> d/c$((i % 20)); i=$((i+1)); done; cat d/c* | wc -l > ../lines; \
+        [ $(cat ../lines) -eq $((i + 20)) ]",
+    // Reads what stays as it is.
+    "while running; do cat d/r* | cmp - ../expected; done",
+    "while running; do [ \"$(stat -c %i d/r*)\" = \"$(cat ../numbers)\" ]; done",
+    // Makes, renames and removes.
+    "while running; do mkdir t; echo 1 > t/f; ln t/f t/g; mv t/g u; [ $(cat u) = 1 ]; rm -r t u; done",
+    // Lists: all of a branch, or nothing.
+    "while running; do n=$(ls d | grep -c ^x || true); [ $n -eq 0 ] || [ $n -eq 50 ]; done",
+];
+
+#[test]
+fn eight_processes_go_on_while_branches_come_and_go() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "base/d", "x/d", "y/d"]);
+    let mut expected = String::new();
+    for at in 0..50 {
+        // In the order of their names.
+        let content = format!("{at}\n").repeat(100);
+        fs::write(scene.at(format!("base/d/r{at:02}")), &content).unwrap();
+        expected.push_str(&content);
+        fs::write(scene.at(format!("x/d/x{at}")), "x").unwrap();
+        fs::write(scene.at(format!("y/d/y{at}")), "y").unwrap();
+    }
+    for at in 0..20 {
+        fs::write(scene.at(format!("base/d/c{at}")), "first\n").unwrap();
+    }
+    fs::write(scene.at("expected"), expected).unwrap();
+    let mounted = mount(&scene, "br:a=rw:b=rw:base=ro+wh,create=rr,udba=none");
+    let numbers = Command::new("sh")
+        .args(["-c", "stat -c %i d/r* > ../numbers"])
+        .current_dir(&mounted.point)
+        .status();
+    assert!(numbers.unwrap().success());
+    let start = |script: &&str| {
+        let script = format!("running() {{ [ ! -e ../stop ]; }}; {script}");
+        let mut command = Command::new("sh");
+        command.args(["-ec", &script]).current_dir(&mounted.point);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let load: Vec<_> = LOAD.iter().map(start).collect();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(8);
+    let (mut rounds, mut frozen) = (0, 0);
+    let changes = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        while std::time::Instant::now() < until {
+            change(&scene, &["append", "m", "x=ro+wh"]);
+            assert!(mounted.at("d/x7").exists());
+            change(&scene, &["add", "m", "2", "y=ro+wh"]);
+            change(&scene, &["remove", "m", "x"]);
+            assert!(!mounted.at("d/x7").exists());
+            let output = branch(&scene, &["mode", "m", "b=ro+wh"]);
+            match output.status.success() {
+                true => {
+                    frozen += 1;
+                    change(&scene, &["mode", "m", "b=rw"]);
+                }
+                false => assert!(said(&output).contains("close them first")),
+            }
+            change(&scene, &["remove", "m", "y"]);
+            rounds += 1;
+        }
+    }));
+    fs::write(scene.at("stop"), "").unwrap();
+    for (child, script) in load.into_iter().zip(LOAD) {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{script}: {}", said(&output));
+    }
+    if let Err(panic) = changes {
+        std::panic::resume_unwind(panic);
+    }
+    assert!(rounds > 3 && frozen > 0, "{frozen} of {rounds}");
+}
