@@ -213,7 +213,9 @@ impl Opener {
             Dialect::Aufs(_) if work.real.parent() == Some(&place.real) => {
                 WorkAt::Within(orphans())
             }
-            _ => WorkAt::Apart(&work.real),
+            Dialect::Aufs(_) | Dialect::Overlay(_) | Dialect::Containers(_) => {
+                WorkAt::Apart(&work.real)
+            }
         };
         if let Err(error) = when_free(&place, &work, || work.lock_with(&mut lock, at)) {
             if matches!(error, SetupError::InUse { .. }) {
