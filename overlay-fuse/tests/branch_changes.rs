@@ -161,6 +161,27 @@ fn a_branch_that_is_written_later_is_written_as_aufs_does() {
 }
 
 #[test]
+fn a_mount_that_is_read_only_gets_no_branch_that_is_written() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "c"]);
+    for options in ["br:a=rw:b,ro", "br:a=ro:b=ro+wh"] {
+        let mounted = mount(&scene, options);
+        for words in [&["prepend", "m", "c=rw"][..], &["mode", "m", "b=rw"]] {
+            let told = refused(&scene, words);
+            assert!(told.contains("the mount is read-only"), "{told}");
+        }
+        change(&scene, &["prepend", "m", "c"]);
+        change(&scene, &["mode", "m", "c=ro+wh"]);
+        drop(mounted);
+        for name in ["a", "b", "c"] {
+            assert_eq!(fs::read_dir(scene.at(name)).unwrap().count(), 0, "{name}");
+        }
+    }
+}
+
+#[test]
 fn whose_marks_count_can_be_said_of_a_branch() {
     if !can_mount() {
         return;

@@ -110,17 +110,18 @@ impl Branches {
                 Store::ReadOnly(_) => None,
             },
         });
+        let held: Vec<Held> = held.collect();
         Branches {
             opener: branches::opener(plan),
             form,
-            access: match plan.options.has(MountFlag::ReadOnly) {
-                true => MountAccess::ReadOnly,
-                false => MountAccess::ReadWrite,
+            // As `Mount` has it: the kernel writes to none that begins without.
+            access: match held.iter().any(|held| held.written.is_some())
+                && !plan.options.has(MountFlag::ReadOnly)
+            {
+                true => MountAccess::ReadWrite,
+                false => MountAccess::ReadOnly,
             },
-            state: Mutex::new(State {
-                mount,
-                held: held.collect(),
-            }),
+            state: Mutex::new(State { mount, held }),
         }
     }
 
@@ -304,6 +305,13 @@ impl Branches {
 
     /// Opens a branch beside all the others.
     fn open(&self, branch: &Branch, all: &[Branch]) -> Result<OpenedBranch, String> {
+        if (branch.permission.access(), self.access) == (Access::ReadWrite, MountAccess::ReadOnly) {
+            return Err(format!(
+                "{} cannot be rw, for the mount is read-only: unmount, and mount with a branch \
+                 that is written",
+                branch.path.display()
+            ));
+        }
         let others = all.iter().filter(|other| other.path != branch.path);
         let others: Vec<PathBuf> = others.map(|other| other.path.clone()).collect();
         let opened = self.opener.open(&self.directory(branch), &others);
