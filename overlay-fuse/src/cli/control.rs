@@ -455,8 +455,8 @@ fn set_in(mut options: Options, setting: &Setting) -> Options {
 
 /// Why the union does not take a change.
 fn sentence(error: &Error) -> String {
-    match error {
-        Error::InUse(names) => format!("files are open on it ({names}): close them first"),
-        other => format!("the branches cannot be put together so ({other})"),
+    if let Error::InUse(names) = error {
+        return format!("files are open on it ({names}): close them first");
     }
+    format!("the branches cannot be put together so ({error})")
 }
