@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// What the names of AuFS' marks begin with: they speak of another name.
 const MARK: &[u8] = b".wh.";
 /// The mark that speaks of its directory.
-const OPAQUE: &[u8] = b".wh..wh.opq";
+const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// Follows changes by others.
 #[derive(Debug)]
@@ -146,6 +146,15 @@ impl Follower {
     /// Anything in a directory may have changed.
     fn tell_of_directory(&self, directory: u64, live: &Live, kernel: &Notifier) {
         self.watched.lock().remove(&directory);
+        let own_name = {
+            let now = live.now();
+            let inode = now.known(directory);
+            inode.and_then(|inode| now.name_of(&inode))
+        };
+        // With all that is known in it: some of that may be hidden now.
+        if let Some((parent, name)) = own_name {
+            forget_name(kernel, parent, &name);
+        }
         for name in names_in(live, directory) {
             forget_name(kernel, directory, &name);
         }

@@ -308,6 +308,23 @@ fn what_others_change_in_a_branch_that_came_later_is_followed() {
     });
 }
 
+#[test]
+fn an_opaque_mark_of_others_is_followed() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b/d", "c/d"]);
+    fs::write(scene.at("c/d/low"), "").unwrap();
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh:c=ro+wh,udba=notify");
+    for _ in 0..3 {
+        assert!(mounted.at("d/low").exists());
+        fs::write(scene.at("b/d/.wh..wh..opq"), "").unwrap();
+        eventually("it is hidden", || !mounted.at("d/low").exists());
+        fs::remove_file(scene.at("b/d/.wh..wh..opq")).unwrap();
+        eventually("it shows again", || mounted.at("d/low").exists());
+    }
+}
+
 /// A mounted filesystem, which goes if the test fails.
 struct Disk(PathBuf);
 

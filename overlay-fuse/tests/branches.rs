@@ -443,7 +443,7 @@ fn step(root: &Path, at: usize) {
         .unwrap();
     writeln!(log, "{at}").unwrap();
     let old = file(format!("opt/{}/{}", (at + 2) % 5, at.saturating_sub(3)));
-    if at % 3 == 0 && old.exists() {
+    if at.is_multiple_of(3) && old.exists() {
         fs::remove_file(old).unwrap();
     }
     if at % 8 == 7 {
@@ -516,7 +516,7 @@ fn an_image_of_forty_layers_is_built_committed_and_mounted_again() {
 
     // A layer's archive, unpacked as it is, is a layer: names and all.
     fs::create_dir(scene.at("raw")).unwrap();
-    let tar = Command::new("tar")
+    let mut tar = Command::new("tar")
         .args([
             "--exclude=.wh..wh.aufs",
             "--exclude=.wh..wh.plnk",
@@ -530,9 +530,10 @@ fn an_image_of_forty_layers_is_built_committed_and_mounted_again() {
     let unpacked = Command::new("tar")
         .args(["-C", "raw", "-xf", "-"])
         .current_dir(scene.root())
-        .stdin(tar.stdout.unwrap())
+        .stdin(tar.stdout.take().unwrap())
         .status();
     assert!(unpacked.unwrap().success());
+    assert!(tar.wait().unwrap().success());
     let all = all.replace(":layer15=", ":raw=");
     let mounted = mount(&scene, &format!("br:rw=rw{all}"));
     assert_eq!(tree(&mounted.point), changed);

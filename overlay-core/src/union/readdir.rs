@@ -139,6 +139,13 @@ impl Union {
         inode.link().map_or(ROOT, |link| link.parent.number())
     }
 
+    /// The directory that an inode is in, by its number, and its name there;
+    /// `None` for the root and what was removed.
+    pub fn name_of(&self, inode: &Arc<Inode>) -> Option<(u64, NameBuf)> {
+        let link = inode.link()?;
+        Some((link.parent.number(), link.name))
+    }
+
     fn list(&self, inode: &Arc<Inode>) -> Result<Arc<[Listed]>> {
         let held = DirRead::lock(inode)?;
         if held.is_removed() {
