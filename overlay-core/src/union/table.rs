@@ -122,8 +122,10 @@ impl Table {
         let were = were.map(|entry| (*entry.key(), entry.inode.clone(), entry.pins));
         for (number, inode, pins) in were.collect::<Vec<_>>() {
             if let Some(inode) = inode.upgrade() {
-                // By whatever part of it is found again.
-                let parts = inode.parts().iter();
+                // By whatever part of it is found again. What was removed is not,
+                // and its filesystem may have given its place to something else.
+                let is_found = number == ROOT || inode.link().is_some();
+                let parts = inode.parts().iter().filter(|_| is_found);
                 for part in parts.filter(|part| stays(part.branch)) {
                     given.insert(part.id, number);
                 }
