@@ -382,7 +382,7 @@ const LOAD: [&str; 8] = [
     "while running; do cat d/r* | cmp - ../expected; done",
     "while running; do [ \"$(stat -c %i d/r*)\" = \"$(cat ../numbers)\" ]; done",
     // Makes, renames and removes.
-    "while running; do mkdir t; echo 1 > t/f; ln t/f t/g; mv t/g u; [ $(cat u) = 1 ]; rm -r t u; done",
+    "while running; do mkdir t; echo 1 > t/f; ln t/f t/g; mv t/g u; cat u > /dev/null || { ls -la . t; sleep 1; ls -la . t; cat u; find ../a ../b -name '[tufg]' -ls; exit 1; } >&2; rm -r t u; done",
     // Lists: all of a branch, or nothing.
     "while running; do n=$(ls d | grep -c ^x || true); [ $n -eq 0 ] || [ $n -eq 50 ]; done",
 ];
