@@ -103,6 +103,15 @@ impl Table {
         let trails = before.trails.hand_over();
         let known = DashMap::new();
         let stays = |branch| stack.branch(branch).is_some();
+        // Names of one file that are inodes of their own show its number.
+        let weak: Vec<_> = before
+            .known
+            .iter()
+            .map(|known| known.inode.clone())
+            .collect();
+        let alive = weak.iter().filter_map(Weak::upgrade);
+        let split = alive.filter(|inode| inode.is_split() && stays(inode.home()));
+        let shown: HashSet<u64> = split.map(|inode| inode.shown_number()).collect();
         // No guard is held while an inode is in hand: see the module.
         let pairs = before.numbering.given.iter();
         let pairs: Vec<_> = pairs.map(|entry| (*entry.key(), *entry.value())).collect();
@@ -112,7 +121,7 @@ impl Table {
                 Some(inode) if inode.kind().is_dir() => false,
                 Some(inode) => stays(inode.home()),
                 // It was not asked for since the last change.
-                None => before.known.contains_key(&number),
+                None => before.known.contains_key(&number) || shown.contains(&number),
             };
             if kept {
                 given.insert(id, number);
