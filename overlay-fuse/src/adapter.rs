@@ -33,6 +33,7 @@ use crate::presentation::{Presentation, Xattrs};
 use crate::running::{OpenFile, Running};
 use crate::strangers::Strangers;
 
+mod asker;
 mod controlled;
 mod reply;
 mod verbs;
@@ -521,9 +522,7 @@ impl Filesystem for Adapter {
         if number != control::REQUEST || ino != INodeNo::ROOT {
             return reply.error(Errno::ENOTTY);
         }
-        match answer(asked("control", ino), || {
-            self.permit_control(request.uid(), data)
-        }) {
+        match answer(asked("control", ino), || self.permit_control(request, data)) {
             Ok((controlled, text)) => controlled.in_a_thread(text, reply),
             Err(errno) => reply.error(errno),
         }

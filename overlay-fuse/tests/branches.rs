@@ -284,11 +284,67 @@ fn a_stranger_may_not_change_the_branches() {
     // (Or it does not reach the program.)
     let told = said(&output);
     assert!(
-        told.contains("somebody else's") || told.contains("denied"),
+        told.contains("cannot be changed from here") || told.contains("denied"),
         "{told}"
     );
     let elsewhere = refused(&scene, &["list", "a"]);
     assert!(elsewhere.contains("not the root of a mount"), "{elsewhere}");
+}
+
+#[test]
+fn root_of_a_container_may_not_change_the_branches() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "secret"]);
+    fs::write(scene.at("secret/shadow"), "host").unwrap();
+    let mounted = mount(&scene, "br:a=rw");
+    let ufs = env!("CARGO_BIN_EXE_ufs");
+    let words = ["branch", "append", "m", "secret"];
+    // Elsewhere, or with less than root can do.
+    for wrapper in [
+        &["unshare", "--mount", "--propagation", "private"][..],
+        &["unshare", "--user", "--map-root-user"],
+        &[
+            "setpriv",
+            "--bounding-set=-sys_admin",
+            "--inh-caps=-sys_admin",
+        ],
+    ] {
+        let output = Command::new(wrapper[0])
+            .args(&wrapper[1..])
+            .arg(ufs)
+            .args(words)
+            .current_dir(scene.root())
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{wrapper:?}");
+        let told = said(&output);
+        assert!(
+            told.contains("cannot be changed from here"),
+            "{wrapper:?}: {told}"
+        );
+    }
+    assert!(!mounted.at("shadow").exists());
+    // With another root directory: what the mount itself has.
+    let script = format!(
+        "mkdir m/p m/bin; cp \"$0\" m/bin/ufs; for lib in $(ldd \"$0\" | grep -o '/[^ ]*'); do \
+         mkdir -p m${{lib%/*}}; cp $lib m$lib; done; \
+         ! chroot m /bin/ufs branch append / {}",
+        scene.at("secret").display()
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &script, ufs]).current_dir(scene.root());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(
+        said(&output).contains("cannot be changed from here"),
+        "{}",
+        said(&output)
+    );
+    assert!(!mounted.at("shadow").exists());
+    change(&scene, &words[1..]);
+    assert!(mounted.at("shadow").exists());
 }
 
 /// Appends numbered lines to a file of its own, by one handle or a new one each

@@ -5,11 +5,11 @@
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use fuser::{Errno, INodeNo, Notifier, ReplyIoctl};
+use fuser::{Errno, INodeNo, Notifier, ReplyIoctl, Request};
 use overlay_core::union::Live;
 use overlay_core::{Error, Result};
 
-use super::Adapter;
+use super::{Adapter, asker};
 use crate::answer::{answer, asked};
 use crate::control::{self, Control};
 use crate::epoch::Epoch;
@@ -28,13 +28,15 @@ pub(super) struct Controlled {
 }
 
 impl Adapter {
-    /// What is asked in `data` by the user `uid`, if that may be.
-    pub(super) fn permit_control(&self, uid: u32, data: &[u8]) -> Result<(Controlled, Vec<u8>)> {
+    /// What is asked in `data`, if who asks may.
+    pub(super) fn permit_control(
+        &self,
+        request: &Request,
+        data: &[u8],
+    ) -> Result<(Controlled, Vec<u8>)> {
         let control = self.control.as_ref();
         let control = control.ok_or(Error::Errno(overlay_core::Errno::NOTTY))?;
-        if uid != 0 && uid != rustix::process::geteuid().as_raw() {
-            return Err(Error::NotPermitted("the mount is somebody else's"));
-        }
+        asker::permit(request)?;
         let text = control::request(data).ok_or(Error::Invalid("a request without sense"))?;
         let controlled = Controlled {
             live: Arc::clone(&self.live),

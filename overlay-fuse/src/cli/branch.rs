@@ -267,7 +267,8 @@ fn asked(mount: &Path, request: &[u8]) -> Result<Vec<u8>, Failure> {
                 "so much does not fit into one request: change the branches in several".to_owned()
             }
             Some(libc::EPERM) => format!(
-                "the mount at {} is somebody else's: ask as root, or as who has mounted it",
+                "the branches of {} cannot be changed from here: ask as the user who has mounted it, \
+                 with all rights, and outside of containers",
                 shown(mount)
             ),
             _ => format!("{} cannot be asked ({error})", shown(mount)),
