@@ -121,9 +121,8 @@ impl Stack {
     /// Whether redirects and the like can be noted on the writable branch, if
     /// there is one.
     pub fn takes_marks(&self) -> bool {
-        self.branches.iter().all(|branch| match branch.storage {
-            Store::ReadOnly(_) => true,
-            Store::Writable(_) => branch.dialect.takes_marks(FileKind::Directory),
+        self.branches.iter().all(|branch| {
+            !branch.storage.is_writable() || branch.dialect.takes_marks(FileKind::Directory)
         })
     }
 
@@ -203,6 +202,22 @@ impl Stack {
 }
 
 impl Store {
+    /// Whether it can be written.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Store::ReadOnly(_) => false,
+            Store::Writable(_) => true,
+        }
+    }
+
+    /// Its top directory, for reading.
+    pub fn root(&self) -> Arc<dyn Node> {
+        match self {
+            Store::ReadOnly(storage) => storage.root(),
+            Store::Writable(storage) => storage.root(),
+        }
+    }
+
     /// The same, which is not written any more.
     pub fn frozen(&self) -> Store {
         match self {

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
+use overlay_core::layer::Storage;
 use overlay_core::layer::owners::{self, Attribute, Owners};
-use overlay_core::layer::{Node, Storage};
 use overlay_core::spec::{Dir, Stored};
 use overlay_core::{Stack, Store};
 use parking_lot::Mutex;
@@ -60,15 +60,9 @@ impl<S: Storages> Storages for OwnedStorages<S> {
 
     fn stored(&self) -> Vec<Dir<Stored>> {
         let stack = self.current.lock().clone();
-        let root = |store: &Store| -> Arc<dyn Node> {
-            match store {
-                Store::ReadOnly(storage) => storage.root(),
-                Store::Writable(storage) => storage.root(),
-            }
-        };
         let branches = stack.branches().iter().enumerate();
         branches
-            .map(|(index, branch)| load::from_storage(&*root(&branch.storage), index))
+            .map(|(index, branch)| load::from_storage(&*branch.storage.root(), index))
             .collect()
     }
 

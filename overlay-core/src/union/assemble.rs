@@ -192,10 +192,8 @@ impl Union {
 
 /// Whether nothing but the top branch of a stack can be written.
 fn is_overlay(stack: &Stack) -> bool {
-    let below = stack.branches().iter().skip(1);
-    below
-        .map(|branch| &branch.storage)
-        .all(|storage| matches!(storage, Store::ReadOnly(_)))
+    let mut below = stack.branches().iter().skip(1);
+    below.all(|branch| !branch.storage.is_writable())
 }
 
 impl Roots {

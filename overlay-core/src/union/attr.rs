@@ -12,8 +12,7 @@ use super::options::Size;
 use super::table::ROOT;
 use crate::attr::{Attr, FileKind, Protection, SetAttr, StatFs};
 use crate::error::{Error, Result};
-use crate::layer::Node;
-use crate::stack::{Branch, Store};
+use crate::stack::Branch;
 use crate::watch::Watcher;
 
 impl Inode {
@@ -141,10 +140,7 @@ impl Union {
     pub fn stat_fs(&self) -> Result<StatFs> {
         let branches = self.stack.branches().iter();
         let branches = branches.filter(|branch| !branch.data_only);
-        let is_written = |branch: &&Branch| match branch.storage {
-            Store::Writable(_) => true,
-            Store::ReadOnly(_) => false,
-        };
+        let is_written = |branch: &&Branch| branch.storage.is_writable();
         let counted: Vec<&Branch> = match self.options.size {
             Size::Top => branches.take(1).collect(),
             Size::All => branches.collect(),
@@ -160,10 +156,7 @@ impl Union {
         let mut sum: Option<StatFs> = None;
         let mut devices = Vec::new();
         for branch in counted {
-            let root: Arc<dyn Node> = match &branch.storage {
-                Store::ReadOnly(storage) => storage.root(),
-                Store::Writable(storage) => storage.root(),
-            };
+            let root = branch.storage.root();
             let device = root.attr()?.dev;
             if devices.contains(&device) {
                 continue;

@@ -17,7 +17,7 @@ use super::{Options, Union};
 use crate::attr::FileKind;
 use crate::error::{Error, Result};
 use crate::name::NameBuf;
-use crate::stack::{Stack, Store};
+use crate::stack::Stack;
 
 /// A name that was known before the branches changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +60,8 @@ impl Union {
         Ok(after)
     }
 
-    /// What was known before the branches changed and was not asked for since:
-    /// the number of each directory that has such names, and the names. Who
-    /// keeps what the union said has to ask again.
+    /// The names that were known before the branches changed and were not asked
+    /// for since. Who keeps what the union said of them has to ask again.
     pub fn unasked(&self) -> Vec<Unasked> {
         self.table.trails().left()
     }
@@ -73,10 +72,7 @@ impl Union {
             let inode = opened.inode();
             let writable = stack
                 .branch(inode.home())
-                .map(|branch| match branch.storage {
-                    Store::Writable(_) => true,
-                    Store::ReadOnly(_) => false,
-                });
+                .map(|branch| branch.storage.is_writable());
             let in_use = match (opened.how(), writable) {
                 (Use::Reading | Use::Writing, None) | (Use::Writing, Some(false)) => true,
                 // A directory lists what is left of it.

@@ -128,10 +128,7 @@ impl Union {
 
     /// What one part of a directory says about a name in it.
     pub(super) fn part_says(&self, part: &Part, name: &Name) -> Result<Says> {
-        let marked = match part.node.writable() {
-            None => part.file_whiteouts,
-            Some(node) => self.may_hold_marked_files(part.branch, &**node)?,
-        };
+        let marked = self.part_holds_marked_files(part)?;
         self.reading_of(part).says_of(&*part.node, name, marked)
     }
 

@@ -8,7 +8,6 @@
 //! branch, and the others in the order of the branches. The lowest of these
 //! bits marks numbers that are made up, for what does not fit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
@@ -17,7 +16,7 @@ use super::options::Xino;
 use super::table::{ObjectId, ROOT};
 use crate::error::Result;
 use crate::layer::Node;
-use crate::stack::{Stack, Store};
+use crate::stack::Stack;
 
 /// `FILEID_INO32_GEN` and its length: the handles of filesystems whose inode
 /// numbers have 32 bits (`include/linux/exportfs.h`).
@@ -43,13 +42,8 @@ impl Numbers {
         let (mut devices, mut own_are_small) = (Vec::new(), true);
         let mut has_writable = false;
         for branch in stack.branches() {
-            let root: Arc<dyn Node> = match &branch.storage {
-                Store::Writable(storage) => {
-                    has_writable = true;
-                    storage.root()
-                }
-                Store::ReadOnly(storage) => storage.root(),
-            };
+            has_writable |= branch.storage.is_writable();
+            let root = branch.storage.root();
             let dev = root.attr()?.dev;
             if !devices.contains(&dev) {
                 devices.push(dev);

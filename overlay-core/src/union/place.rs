@@ -20,7 +20,7 @@ use crate::error::{Errno, Error, Result};
 use crate::layer::WritableNode;
 use crate::name::Name;
 use crate::policy::{Candidate, Chooser, Place, Space};
-use crate::stack::{Branch, BranchId, Store};
+use crate::stack::{Branch, BranchId};
 
 /// The branches that had no room for one request.
 #[derive(Debug, Default)]
@@ -82,11 +82,7 @@ impl Candidate for Choice<'_> {
     }
 
     fn space(&self) -> Result<Space> {
-        let stat = match &self.branch.storage {
-            Store::ReadOnly(storage) => storage.root().stat_fs()?,
-            Store::Writable(storage) => storage.root().stat_fs()?,
-        };
-        Ok(Space::from(&stat))
+        Ok(Space::from(&self.branch.storage.root().stat_fs()?))
     }
 }
 
@@ -241,10 +237,7 @@ impl Union {
             let depth = self.depth(part.branch)?;
             let reading = self.reading_of(part);
             let found = part.node.entry(name)?;
-            let marked = match part.node.writable() {
-                None => part.file_whiteouts,
-                Some(node) => self.may_hold_marked_files(part.branch, &**node)?,
-            };
+            let marked = self.part_holds_marked_files(part)?;
             let seen = found.as_ref().map(|(node, attr)| (&**node, attr));
             match reading.says(&*part.node, name, seen, marked)? {
                 Says::Nothing => continue,

@@ -256,16 +256,11 @@ impl Union {
     fn listings<'a>(&self, inode: &'a Inode) -> Result<Vec<Listing<'a>>> {
         let parts = inode.parts().iter();
         let listing = |part: &'a Part| {
-            let reading = self.reading_of(part);
-            let written = part.node.writable().is_some();
             Ok(Listing {
                 node: &*part.node,
-                reading,
-                file_whiteouts: match written {
-                    true => self.may_hold_marked_files(part.branch, &*part.node)?,
-                    false => part.file_whiteouts,
-                },
-                written,
+                reading: self.reading_of(part),
+                file_whiteouts: self.part_holds_marked_files(part)?,
+                written: part.node.writable().is_some(),
             })
         };
         parts.map(listing).collect()

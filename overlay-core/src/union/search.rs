@@ -331,6 +331,14 @@ impl Union {
         Ok(())
     }
 
+    /// Whether a part of a directory may hold file whiteouts now.
+    pub(super) fn part_holds_marked_files(&self, part: &Part) -> Result<bool> {
+        match part.node.writable() {
+            Some(node) => self.may_hold_marked_files(part.branch, &**node),
+            None => Ok(part.file_whiteouts),
+        }
+    }
+
     /// Whether a directory of a writable branch may hold file whiteouts.
     pub(super) fn may_hold_marked_files(
         &self,

@@ -123,12 +123,17 @@ pub(super) fn options(mount: &AufsMount) -> Options {
             Switch::On => ShowWhiteouts::AsTheyAre,
             Switch::Off => ShowWhiteouts::Never,
         },
-        size: match mount.sum {
-            Sum::First => Size::Top,
-            Sum::All => Size::All,
-            Sum::Writable => Size::AllWritten,
-        },
+        size: size(mount.sum),
         ..Options::default()
+    }
+}
+
+/// Whose sizes the union tells.
+pub(super) fn size(sum: Sum) -> Size {
+    match sum {
+        Sum::First => Size::Top,
+        Sum::All => Size::All,
+        Sum::Writable => Size::AllWritten,
     }
 }
 

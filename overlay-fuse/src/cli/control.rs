@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use overlay_core::dialect::{Dialect, Heed};
 use overlay_core::stack::directories::{BranchAccess, BranchForm, OpenedBranch, Opener};
-use overlay_core::union::{Live, Options, Size};
+use overlay_core::union::{Live, Options};
 use overlay_core::{Branch as CoreBranch, BranchId, Error, Stack, Store};
 use parking_lot::Mutex;
 
 use super::branches;
 use super::plan::Plan;
 use super::plan::aufs::{
-    Access, Attribute, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Sum, Word, read,
+    Access, Attribute, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Word, read,
 };
 use crate::control::{Answer, Control, MOST};
 use crate::mount::MountFlag;
@@ -105,10 +105,7 @@ impl Branches {
         let showing = stack.branches().iter().filter(|branch| !branch.data_only);
         let held = showing.map(|branch| Held {
             id: branch.id,
-            written: match &branch.storage {
-                written @ Store::Writable(_) => Some(written.clone()),
-                Store::ReadOnly(_) => None,
-            },
+            written: written(&branch.storage),
         });
         let held: Vec<Held> = held.collect();
         Branches {
@@ -132,13 +129,8 @@ impl Branches {
         let mut out = Vec::new();
         let branches = state.mount.branches.iter().zip(&state.held);
         for (branch, held) in branches.skip(from) {
-            let stat = stack.branch(held.id).and_then(|branch| {
-                let root: std::sync::Arc<dyn overlay_core::layer::Node> = match &branch.storage {
-                    Store::ReadOnly(storage) => storage.root(),
-                    Store::Writable(storage) => storage.root(),
-                };
-                root.stat_fs().ok()
-            });
+            let now = stack.branch(held.id);
+            let stat = now.and_then(|branch| branch.storage.root().stat_fs().ok());
             let (free, all) = stat.map_or((0, 0), |stat| {
                 let unit = u64::from(stat.frsize);
                 (stat.bavail * unit, stat.blocks * unit)
@@ -242,10 +234,7 @@ impl Branches {
             }
             let new = self.open(branch, &branches)?;
             let id = new.insert(stack, at);
-            let written = match &new.store {
-                written @ Store::Writable(_) => Some(written.clone()),
-                Store::ReadOnly(_) => None,
-            };
+            let written = written(&new.store);
             next.held.insert(at, Held { id, written });
             opened.push(new);
         }
@@ -328,10 +317,9 @@ impl Branches {
 
 impl Control for Branches {
     fn answer(&self, request: &[u8], live: &Live) -> Answer {
-        if let Some(from) = request.strip_prefix(LIST) {
-            let from = std::str::from_utf8(from).ok();
-            let from = from.and_then(|from| from.parse().ok());
-            return Answer::Done(self.list(from.unwrap_or_default(), live));
+        let number = |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok();
+        if let Some(from) = request.strip_prefix(LIST).and_then(number) {
+            return Answer::Done(self.list(from, live));
         }
         match request.strip_prefix(CHANGE) {
             Some(words) => match self.change(OsStr::from_bytes(words), live) {
@@ -343,6 +331,11 @@ impl Control for Branches {
             ),
         }
     }
+}
+
+/// The storage, if it is one to write.
+fn written(store: &Store) -> Option<Store> {
+    store.is_writable().then(|| store.clone())
 }
 
 /// The word with its directories where they really are.
@@ -388,7 +381,7 @@ fn modifiable(old: &Branch, new: &Branch) -> Result<(), String> {
 
 /// How a branch is written is settled when it is first written.
 fn refuse_other_dialects(before: &Stack, after: &Stack) -> Result<(), String> {
-    let is_written = |branch: &CoreBranch| matches!(branch.storage, Store::Writable(_));
+    let is_written = |branch: &CoreBranch| branch.storage.is_writable();
     let written = after.branches().iter().filter(|branch| is_written(branch));
     for branch in written {
         if let Some(old) = before.branch(branch.id)
@@ -432,13 +425,7 @@ fn set_in(mut options: Options, setting: &Setting) -> Options {
     match setting {
         Setting::Create(policy) => options.create = *policy,
         Setting::CopyUp(policy) => options.copy_up = *policy,
-        Setting::Sum(sum) => {
-            options.size = match sum {
-                Sum::First => Size::Top,
-                Sum::All => Size::All,
-                Sum::Writable => Size::AllWritten,
-            }
-        }
+        Setting::Sum(sum) => options.size = branches::size(*sum),
         Setting::Xino(_)
         | Setting::DirWh(_)
         | Setting::RdCache(_)
