@@ -8,43 +8,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use common::{Mounted, Scene, can_mount, eventually, said};
-
-/// Directories `names`, and a mount point.
-fn scene(names: &[&str]) -> Scene {
-    let scene = Scene::new();
-    for name in names {
-        fs::create_dir_all(scene.at(name)).unwrap();
-    }
-    scene
-}
-
-fn mount(scene: &Scene, options: &str) -> Mounted {
-    scene.mount(["-o", options, "m"])
-}
-
-fn branch(scene: &Scene, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ufs"));
-    command.current_dir(scene.root()).arg("branch").args(words);
-    command.output().unwrap()
-}
-
-fn change(scene: &Scene, words: &[&str]) {
-    let output = branch(scene, words);
-    assert!(output.status.success(), "{words:?}: {}", said(&output));
-}
-
-fn refused(scene: &Scene, words: &[&str]) -> String {
-    let output = branch(scene, words);
-    assert!(!output.status.success(), "{words:?}");
-    said(&output)
-}
-
-fn read(path: PathBuf) -> Option<String> {
-    fs::read_to_string(path).ok()
-}
+use common::branches::{branch, change, mount, read, refused, scene};
+use common::{can_mount, eventually, said};
 
 /// The kernel takes a name back with all that is mounted there.
 #[test]
@@ -364,90 +331,4 @@ fn a_branch_that_was_removed_is_not_in_use() {
     assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
     fs::write(mounted.at("f"), "").unwrap();
     assert!(scene.at("a/f").exists());
-}
-
-/// What each of eight processes does until there is a file `stop`, in the
-/// mount. Whatever fails ends it with an error.
-const LOAD: [&str; 8] = [
-    // Appends lines by one open each.
-    "i=0; while running; do echo $i >> log0; i=$((i+1)); done; seq 0 $((i-1)) | cmp - log0",
-    "i=0; while running; do echo $i >> log1; i=$((i+1)); done; seq 0 $((i-1)) | cmp - log1",
-    // Writes a file that stays open.
-    "i=0; while running; do rm -f log2; (j=0; while [ $j -lt 50 ]; do echo $j; j=$((j+1)); done) > log2; \
-        seq 0 49 | cmp - log2; done",
-    // Changes what a read-only branch has.
-    "i=0; while running; do echo $i >> d/c$((i % 20)); i=$((i+1)); done; cat d/c* | wc -l > ../lines; \
-        [ $(cat ../lines) -eq $((i + 20)) ]",
-    // Reads what stays as it is.
-    "while running; do cat d/r* | cmp - ../expected; done",
-    "while running; do [ \"$(stat -c %i d/r*)\" = \"$(cat ../numbers)\" ]; done",
-    // Makes, renames and removes.
-    "while running; do mkdir t; echo 1 > t/f; ln t/f t/g; mv t/g u; cat u > /dev/null || { ls -la . t; sleep 1; ls -la . t; cat u; find ../a ../b -name '[tufg]' -ls; exit 1; } >&2; rm -r t u; done",
-    // Lists: all of a branch, or nothing.
-    "while running; do n=$(ls d | grep -c ^x || true); [ $n -eq 0 ] || [ $n -eq 50 ]; done",
-];
-
-#[test]
-fn eight_processes_go_on_while_branches_come_and_go() {
-    if !can_mount() {
-        return;
-    }
-    let scene = scene(&["a", "b", "base/d", "x/d", "y/d"]);
-    let mut expected = String::new();
-    for at in 0..50 {
-        // In the order of their names.
-        let content = format!("{at}\n").repeat(100);
-        fs::write(scene.at(format!("base/d/r{at:02}")), &content).unwrap();
-        expected.push_str(&content);
-        fs::write(scene.at(format!("x/d/x{at}")), "x").unwrap();
-        fs::write(scene.at(format!("y/d/y{at}")), "y").unwrap();
-    }
-    for at in 0..20 {
-        fs::write(scene.at(format!("base/d/c{at}")), "first\n").unwrap();
-    }
-    fs::write(scene.at("expected"), expected).unwrap();
-    let mounted = mount(&scene, "br:a=rw:b=rw:base=ro+wh,create=rr,udba=none");
-    let numbers = Command::new("sh")
-        .args(["-c", "stat -c %i d/r* > ../numbers"])
-        .current_dir(&mounted.point)
-        .status();
-    assert!(numbers.unwrap().success());
-    let start = |script: &&str| {
-        let script = format!("running() {{ [ ! -e ../stop ]; }}; {script}");
-        let mut command = Command::new("sh");
-        command.args(["-ec", &script]).current_dir(&mounted.point);
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
-        command.spawn().unwrap()
-    };
-    let load: Vec<_> = LOAD.iter().map(start).collect();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(8);
-    let (mut rounds, mut frozen) = (0, 0);
-    let changes = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        while std::time::Instant::now() < until {
-            change(&scene, &["append", "m", "x=ro+wh"]);
-            assert!(mounted.at("d/x7").exists());
-            change(&scene, &["add", "m", "2", "y=ro+wh"]);
-            change(&scene, &["remove", "m", "x"]);
-            assert!(!mounted.at("d/x7").exists());
-            let output = branch(&scene, &["mode", "m", "b=ro+wh"]);
-            match output.status.success() {
-                true => {
-                    frozen += 1;
-                    change(&scene, &["mode", "m", "b=rw"]);
-                }
-                false => assert!(said(&output).contains("close them first")),
-            }
-            change(&scene, &["remove", "m", "y"]);
-            rounds += 1;
-        }
-    }));
-    fs::write(scene.at("stop"), "").unwrap();
-    for (child, script) in load.into_iter().zip(LOAD) {
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{script}: {}", said(&output));
-    }
-    if let Err(panic) = changes {
-        std::panic::resume_unwind(panic);
-    }
-    assert!(rounds > 3 && frozen > 0, "{frozen} of {rounds}");
 }

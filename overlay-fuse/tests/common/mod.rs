@@ -14,6 +14,7 @@ use overlay_core::stack::mounts::MountTable;
 use rustix::mount::UnmountFlags;
 use tempfile::TempDir;
 
+pub mod branches;
 pub mod kernel;
 
 /// An ordinary user: `nobody` on most systems.
