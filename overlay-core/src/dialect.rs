@@ -19,6 +19,7 @@ mod marks;
 mod names;
 pub mod origin;
 pub mod overlay;
+pub mod plinks;
 mod reading;
 mod redirect;
 

@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 
 use crate::attr::{Attr, Owner};
 use crate::error::{Error, Result};
-use crate::layer::{Node, WritableNode};
+use crate::layer::Node;
 use crate::policy::Chooser;
 use crate::stack::{BranchId, Stack};
+use copies::Copies;
 use moves::Moves;
 use opened::Opens;
 use origin::Filesystems;
@@ -29,6 +30,7 @@ mod attr;
 mod beside;
 mod change;
 mod claim;
+mod copies;
 mod copy_up;
 mod create;
 mod index;
@@ -46,6 +48,7 @@ mod options;
 mod origin;
 mod part;
 mod place;
+pub mod plinks;
 mod protection;
 mod readdir;
 mod redirect;
@@ -65,8 +68,8 @@ pub use inode::Inode;
 pub use live::{Live, Now};
 pub use open::{Handle, OpenOptions};
 pub use options::{
-    DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Others, Recover, RedirectDir,
-    ShowWhiteouts, Size, Xino,
+    DefaultAcls, Durability, Index, Metacopy, NfsExport, Options, Others, Plinks, Recover,
+    RedirectDir, ShowWhiteouts, Size, Xino,
 };
 pub use readdir::{DirEntry, DirHandle, Flow};
 
@@ -106,8 +109,9 @@ pub struct Union {
     file_whiteout_branches: Vec<BranchId>,
     table: Arc<Table>,
     filesystems: Filesystems,
-    /// The directory of the index; set before the first change.
-    index: OnceLock<Arc<dyn WritableNode>>,
+    /// Where copies of lower files with several names lie; set before the
+    /// first change.
+    copies: OnceLock<Copies>,
     root: Arc<Inode>,
     /// Subdirectories of a read-only top branch's root that are its dialect's
     /// own, once they were counted.

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use super::Union;
+use super::copies::Copies;
 use super::inode::{Body, Directory, Inode};
 use super::moves::Moves;
 use super::numbers::Numbers;
@@ -109,7 +110,7 @@ impl Union {
         let may_move = targets.len() > 1;
         Ok(Arc::new(Union {
             filesystems: Filesystems::of(&stack, &options)?,
-            index: OnceLock::new(),
+            copies: OnceLock::new(),
             asked,
             options,
             stack,
@@ -146,10 +147,10 @@ impl Union {
         for target in &self.targets {
             self.prepare(target)?;
         }
-        if let (Some(upper), Index::On, None) = (self.upper(), self.options.index, self.index.get())
+        if let (Some(upper), None) = (self.upper(), self.copies.get())
+            && let Some(copies) = self.open_copies(upper)?
         {
-            let index = self.open_index(upper)?;
-            self.index.get_or_init(|| index);
+            self.copies.get_or_init(|| copies);
         }
         *recovered = true;
         Ok(())
@@ -175,15 +176,18 @@ impl Union {
         for target in self.targets.iter().filter(|target| !was_there(target)) {
             self.prepare(target)?;
         }
-        match (self.upper(), before.index.get()) {
-            (Some(upper), Some(index)) if was_there(upper) => {
-                self.index.get_or_init(|| Arc::clone(index));
+        let copies = match (self.upper(), before.copies.get()) {
+            (Some(upper), Some(copies)) if was_there(upper) => {
+                if let Copies::Plinks(plinks) = copies {
+                    self.note_plinks(plinks);
+                }
+                Some(copies.clone())
             }
-            (Some(upper), _) if self.options.index == Index::On => {
-                let index = self.open_index(upper)?;
-                self.index.get_or_init(|| index);
-            }
-            (Some(_) | None, _) => {}
+            (Some(upper), _) => self.open_copies(upper)?,
+            (None, _) => None,
+        };
+        if let Some(copies) = copies {
+            self.copies.get_or_init(|| copies);
         }
         *recovered = true;
         Ok(())

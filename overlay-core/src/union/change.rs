@@ -139,7 +139,7 @@ impl Other {
             node: Arc::clone(&copy.node),
         });
         let indexed = self.indexed.as_deref().map(|indexed| Indexed {
-            name: indexed.name.clone(),
+            slot: indexed.slot.clone(),
             lower_links: indexed.lower_links,
             lower_names: AtomicBool::new(indexed.lower_names.load(Ordering::Acquire)),
             counting: Mutex::new(()),

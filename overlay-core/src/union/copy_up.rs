@@ -272,7 +272,7 @@ impl Union {
             None => LowerLinks::Break,
         };
         let origin = self.origin_value(target, lower, attr, links)?;
-        let count = inode.indexed().map(Union::first_count);
+        let count = inode.indexed().and_then(Union::first_count);
         if let Some(count) = &count {
             marks.push((target.dialect.link_count_mark(), count.as_slice()));
         }

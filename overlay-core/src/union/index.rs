@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Union;
+use super::copies::{Copies, links_of};
 use super::copy_up::DataNeeded;
-use super::inode::{Indexed, Inode, Link};
+use super::inode::{Indexed, Inode, Link, Slot};
 use super::locks::{DirHeld, DirWrite};
 use super::lookup::Written;
 use super::search::View;
@@ -32,7 +33,7 @@ use crate::dialect::origin::{LinkCount, Side, Stored, index_name, parse_index_na
 use crate::error::{Error, IndexFault, Result};
 use crate::handle::FileHandle;
 use crate::layer::{Found, Node, Removal, RenameMode, SetXattr, Staged, WritableNode};
-use crate::name::{Name, NameBuf};
+use crate::name::Name;
 
 /// What the index says about a name.
 #[derive(Debug)]
@@ -46,9 +47,9 @@ pub(super) struct Entry {
 }
 
 impl Indexed {
-    fn new(name: NameBuf, lower_links: u64) -> Indexed {
+    pub(super) fn new(slot: Slot, lower_links: u64) -> Indexed {
         Indexed {
-            name,
+            slot,
             lower_links,
             lower_names: AtomicBool::new(false),
             counting: Mutex::new(()),
@@ -155,11 +156,18 @@ impl Union {
     /// What the index says about a non-directory that shows by its lower
     /// object alone; `None` where it has nothing to say.
     pub(super) fn index_of_lower(&self, view: &View) -> Result<Option<Entry>> {
-        let (Some(index), Some(lower)) = (self.index.get(), &view.lower) else {
+        let (Some(copies), Some(lower)) = (self.copies.get(), &view.lower) else {
             return Ok(None);
         };
+        if view.attr.nlink < 2 {
+            return Ok(None);
+        }
+        let index = match copies {
+            Copies::Plinks(plinks) => return self.plink_of_lower(plinks, view, lower),
+            Copies::Index(index) => index,
+        };
         let takes_marks = |target: &Target| target.dialect.takes_marks(view.attr.kind);
-        if view.attr.nlink < 2 || !self.upper().is_some_and(takes_marks) {
+        if !self.upper().is_some_and(takes_marks) {
             return Ok(None);
         }
         let Some(handle) = self.filesystems.handle(&**lower)? else {
@@ -175,7 +183,7 @@ impl Union {
             return Err(Error::Damaged("an entry of the index is of another kind"));
         }
         Ok(Some(Entry {
-            indexed: Box::new(Indexed::new(name, view.attr.nlink)),
+            indexed: Box::new(Indexed::new(Slot::Index(name), view.attr.nlink)),
             number: self.table.number_of(ObjectId::from(&view.attr)),
             copy,
         }))
@@ -190,7 +198,7 @@ impl Union {
         lower: &Attr,
         written: &Attr,
     ) -> Result<Option<Entry>> {
-        let Some(index) = self.index.get() else {
+        let Some(Copies::Index(index)) = self.copies.get() else {
             return Ok(None);
         };
         let Some(name) = index_name(handle) else {
@@ -199,7 +207,7 @@ impl Union {
         let copy = index.lookup_writable(&name)?;
         let copy = copy.filter(|copy| ObjectId::from(&copy.attr) == ObjectId::from(written));
         Ok(copy.map(|copy| Entry {
-            indexed: Box::new(Indexed::new(name, lower.nlink)),
+            indexed: Box::new(Indexed::new(Slot::Index(name), lower.nlink)),
             number: self.table.number_of(ObjectId::from(lower)),
             copy: Some(copy),
         }))
@@ -209,15 +217,15 @@ impl Union {
     /// asked, one may have been made for an inode that died before this one.
     /// Returns whether there is a copy.
     pub(super) fn adopt_copy(&self, inode: &Arc<Inode>) -> Result<bool> {
-        let (Some(target), Some(indexed), Some(index)) =
-            (self.upper(), inode.indexed(), self.index.get())
+        let (Some(target), Some(indexed), Some(copies)) =
+            (self.upper(), inode.indexed(), self.copies.get())
         else {
             return Ok(inode.is_copied_up());
         };
         if inode.is_copied_up() {
             return Ok(true);
         }
-        let Some(Found { node, attr }) = index.lookup_writable(&indexed.name)? else {
+        let Some(Found { node, attr }) = copies.find(&indexed.slot)? else {
             return Ok(false);
         };
         inode.set_lacks_data(target.dialect.lacks_data(&*node, &attr)?);
@@ -234,15 +242,19 @@ impl Union {
         let target = self.target()?;
         let _counting = indexed.counting.lock();
         let attr = copy.attr()?;
-        let nlink = union_links(target, &**copy, &attr, indexed.lower_links)?;
+        let nlink = links_of(target, indexed, &**copy, &attr)?;
         Ok(Attr { nlink, ..attr })
     }
 
     /// The mark of a copy that goes to the index: as many links as below.
-    pub(super) fn first_count(indexed: &Indexed) -> Vec<u8> {
+    pub(super) fn first_count(indexed: &Indexed) -> Option<Vec<u8>> {
         let difference = indexed.lower_links as i64 - 1;
         let side = Side::Upper;
-        LinkCount { side, difference }.to_value()
+        match indexed.slot {
+            Slot::Index(_) => Some(LinkCount { side, difference }.to_value()),
+            // It has that many.
+            Slot::Plink { .. } => None,
+        }
     }
 
     /// Puts a staged copy into the index. All names of the inode show it from
@@ -252,9 +264,17 @@ impl Union {
         indexed: &Indexed,
         staged: Staged,
     ) -> Result<(Arc<dyn WritableNode>, Result<()>)> {
-        let index = self.index.get().ok_or(Error::Stale)?;
-        let node = staged.publish(&**index, &indexed.name, RenameMode::NoReplace, None)?;
-        Ok((node, self.sync_entry(&**index)))
+        match (self.copies.get(), &indexed.slot) {
+            (Some(Copies::Index(index)), Slot::Index(name)) => {
+                let node = staged.publish(&**index, name, RenameMode::NoReplace, None)?;
+                Ok((node, self.sync_entry(&**index)))
+            }
+            (Some(Copies::Plinks(plinks)), &Slot::Plink { number, proof }) => {
+                let node = plinks.publish(number, proof, indexed.lower_links, staged)?;
+                Ok((node, self.sync_entry(plinks.directory())))
+            }
+            (None | Some(_), _) => Err(Error::Stale),
+        }
     }
 
     /// Gives the copy in the index the names by which the inode is known, for
@@ -330,7 +350,12 @@ impl Union {
         {
             // The copy gets a link, the union does not.
             let _counting = self.count_by(target, indexed, copy, Side::Lower)?;
-            dir.link(name, &**copy, RenameMode::NoReplace)?;
+            match (self.copies.get(), &indexed.slot) {
+                (Some(Copies::Plinks(plinks)), Slot::Plink { number, .. }) => {
+                    plinks.give_name(*number, &**copy, &**dir, name)?;
+                }
+                (None | Some(_), _) => dir.link(name, &**copy, RenameMode::NoReplace)?,
+            }
         }
         if let Err(error) = dir.set_attr(&SetAttr::times_of(&before)) {
             tracing::warn!(%error, "a copy-up shows in the times of its directory");
@@ -361,8 +386,13 @@ impl Union {
         side: Side,
     ) -> Result<MutexGuard<'a, ()>> {
         let counting = indexed.counting.lock();
+        match indexed.slot {
+            Slot::Index(_) => {}
+            // It is that of the copy.
+            Slot::Plink { .. } => return Ok(counting),
+        }
         let attr = copy.attr()?;
-        let links = union_links(target, &**copy, &attr, indexed.lower_links)?;
+        let links = links_of(target, indexed, &**copy, &attr)?;
         let to = match side {
             Side::Upper => attr.nlink,
             Side::Lower => indexed.lower_links,
@@ -379,19 +409,19 @@ impl Union {
     /// After a name was lost: without any, the object leaves the index. Who
     /// has it open keeps it.
     pub(super) fn settle_index(&self, target: &Target, inode: &Inode) {
-        let (Some(indexed), Some(copy), Some(index)) =
-            (inode.indexed(), inode.copy(), self.index.get())
+        let (Some(indexed), Some(copy), Some(copies)) =
+            (inode.indexed(), inode.copy(), self.copies.get())
         else {
             return;
         };
         let _counting = indexed.counting.lock();
         let settled = copy.attr().and_then(|attr| {
-            let links = union_links(target, &**copy, &attr, indexed.lower_links)?;
+            let links = links_of(target, indexed, &**copy, &attr)?;
             match (links, attr.nlink) {
                 // Another thread's name was the last, and it was here.
                 (_, 0) => Ok(()),
-                (0, 1) => index.remove(&indexed.name, Removal::NonDirectory, Some(&**copy)),
-                _ => copy.relocate(&**index, &indexed.name),
+                (0, own) if own <= indexed.slot.own_links() => copies.remove(&indexed.slot, copy),
+                _ => copies.hold(&indexed.slot, copy),
             }
         });
         // The name is gone: what stays in the index goes at the next mount.
@@ -443,7 +473,12 @@ impl Tie {
 
 /// How many names the union has for a copy in the index. Without a count that
 /// can be read: as many as the copy.
-fn union_links(target: &Target, copy: &dyn Node, attr: &Attr, lower_links: u64) -> Result<u64> {
+pub(super) fn union_links(
+    target: &Target,
+    copy: &dyn Node,
+    attr: &Attr,
+    lower_links: u64,
+) -> Result<u64> {
     let Some(count) = target.dialect.link_count(copy)? else {
         return Ok(attr.nlink);
     };

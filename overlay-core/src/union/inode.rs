@@ -80,15 +80,29 @@ impl Deref for Lower {
 /// A lower file with several names that stays one object.
 #[derive(Debug)]
 pub(super) struct Indexed {
-    /// Of its entry in the index.
-    pub name: NameBuf,
-    /// Links of the original, which never change.
+    /// Where its copy lies, once there is one.
+    pub slot: Slot,
+    /// Links of the original, which never change; 0 for a pseudo-link that is
+    /// there, for nobody asks.
     pub lower_links: u64,
     /// Whether there are known names that only lower branches have.
     pub lower_names: AtomicBool,
     /// Held while the links of the copy change, together with the stored
     /// count. Rank 4, before `Inode::links`.
     pub counting: Mutex<()>,
+}
+
+/// Where the copy of a lower file with several names lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// In the index, by this name.
+    Index(NameBuf),
+    /// Among the pseudo-links, by the number of the original.
+    Plink {
+        number: u64,
+        /// Which original it is: see [`proof_of`](crate::dialect::plinks::proof_of).
+        proof: u64,
+    },
 }
 
 /// Where the data of a metacopy lies.

@@ -17,6 +17,8 @@ pub struct Options {
     pub metacopy: Metacopy,
     /// Lower files with several hard links.
     pub index: Index,
+    /// The same on a branch of AuFS.
+    pub plinks: Plinks,
     /// How long file handles are good.
     pub nfs_export: NfsExport,
     /// Inode numbers of objects on several filesystems.
@@ -231,4 +233,16 @@ pub enum Index {
     /// The name that is written to becomes a file of its own.
     #[default]
     Off,
+}
+
+/// The option `plink` of AuFS: whether a lower file with several hard links
+/// stays one object when it is copied up to a branch of AuFS, if that is the
+/// only one that can be written, and on top. Elsewhere it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Plinks {
+    /// It does: its copy lies among the pseudo-links of the branch.
+    Keep,
+    /// The name that is written to becomes a file of its own: `noplink`.
+    #[default]
+    Break,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use super::Union;
+use super::copies::Copies;
 use super::index::Entry;
 use super::inode::{Directory, Inode};
 use super::options::{Index, Metacopy, Options, RedirectDir, Xino};
@@ -268,9 +269,12 @@ impl Union {
         node: &dyn Node,
         attr: &Attr,
     ) -> Result<Option<Entry>> {
-        // One link is its name, so none lies in the index.
-        if self.index.get().is_none() || attr.nlink < 2 {
-            return Ok(None);
+        match self.copies.get() {
+            None => return Ok(None),
+            Some(Copies::Plinks(plinks)) => return self.plink_of_written(plinks, attr),
+            // One link is its name, so none lies in the index.
+            Some(Copies::Index(_)) if attr.nlink < 2 => return Ok(None),
+            Some(Copies::Index(_)) => {}
         }
         match self.origin_of(parent, name, node, attr)? {
             Some((handle, lower)) => self.index_of_written(&handle, &lower, attr),

@@ -188,6 +188,10 @@ impl Union {
         {
             return self.number_of_written(inode, &met.name, &*found.node, &found.attr);
         }
+        if !met.written && !is_dir && self.table.is_in_doubt(met.id) {
+            let entry = self.resolve(inode, &met.name, held)?;
+            return entry.map(|entry| entry.attr.ino).ok_or(Error::NotFound);
+        }
         Ok(self.table.listed_number(met.id))
     }
 

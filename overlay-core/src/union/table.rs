@@ -7,7 +7,7 @@
 //! expression, and nothing is dropped under one: an inode's drop comes here.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as Slot;
@@ -74,6 +74,9 @@ pub(super) struct Table {
     /// Numbers that another object had by then than the one they are made from:
     /// a copy. If the original comes to light again, it is somebody else.
     lent: HashSet<u64>,
+    /// The same for the copies among the pseudo-links, once they are known:
+    /// that the number is made from their original is for a look-up to see.
+    reserved: OnceLock<HashSet<u64>>,
 }
 
 impl Table {
@@ -88,6 +91,7 @@ impl Table {
             trails: Trails::new(options.nfs_export),
             handed_over: false,
             lent: HashSet::new(),
+            reserved: OnceLock::new(),
         }
     }
 
@@ -164,6 +168,7 @@ impl Table {
                 given,
             },
             trails,
+            reserved: OnceLock::new(),
             handed_over: true,
         }
     }
@@ -192,7 +197,7 @@ impl Table {
     /// branch that has gone.
     pub fn number_of_shown(&self, id: ObjectId) -> u64 {
         let number = self.number_of(id);
-        if !self.lent.contains(&number) || self.is_given(id) {
+        if !self.is_lent(number) || self.is_given(id) {
             return number;
         }
         *self
@@ -200,6 +205,29 @@ impl Table {
             .given
             .entry(id)
             .or_insert_with(|| self.numbering.numbers.make_up())
+    }
+
+    fn is_lent(&self, number: u64) -> bool {
+        let reserved = self.reserved.get();
+        self.lent.contains(&number) || reserved.is_some_and(|all| all.contains(&number))
+    }
+
+    /// Whether only a look-up can tell if an object shows the number that is
+    /// made from its own.
+    pub fn is_in_doubt(&self, id: ObjectId) -> bool {
+        let number = self.numbering.numbers.encode(id);
+        number.is_some_and(|number| self.is_lent(number)) && !self.is_given(id)
+    }
+
+    /// From the beginning these numbers are those of copies.
+    pub fn reserve(&self, numbers: HashSet<u64>) {
+        self.reserved.get_or_init(|| numbers);
+    }
+
+    /// The number that is made from where an object lies: the same at every
+    /// mount.
+    pub fn lasting_number(&self, id: ObjectId) -> Option<u64> {
+        self.numbering.numbers.encode(id)
     }
 
     /// Whether directories may have been given a number by any of their parts.
