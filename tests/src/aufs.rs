@@ -9,10 +9,14 @@ use overlay_core::attr::FileKind;
 use overlay_core::dialect::aufs::{Aufs, Diropq};
 use overlay_core::name::NameBuf;
 use overlay_core::spec::generate::Case;
-use overlay_core::spec::{Data, Dir, Id, Leaf, Meta, Object, Op, Stored};
+use overlay_core::spec::{
+    Config, Copied, Data, Dir, Id, Index, Leaf, Meta, Object, Op, Stored, Switch,
+};
+use overlay_core::union::{self, Options, Plinks};
 use overlay_core::{Dialect, Stack, Store};
 
 use crate::subject::core::storages::Storages;
+use crate::subject::ours;
 
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// The longest name of a branch of AuFS, in bytes.
@@ -23,6 +27,19 @@ pub const AUFS: Dialect = Dialect::Aufs(Aufs {
     opaque: Diropq::Whiteouted,
     whiteouts: overlay_core::dialect::aufs::WhiteoutFiles::Linked,
 });
+
+/// What a configuration asks of a union whose writable branch is one of AuFS:
+/// its pseudo-links are what the index is to overlayfs.
+pub fn options(config: Config) -> Options {
+    Options {
+        index: union::Index::Off,
+        plinks: match config.index {
+            Switch::On => Plinks::Keep,
+            Switch::Off => Plinks::Break,
+        },
+        ..ours::options(config)
+    }
+}
 
 /// A layer with the same meaning, in marks of AuFS.
 pub fn encode(layer: &Dir<Stored>) -> Dir<Stored> {
@@ -107,11 +124,74 @@ fn beside(dir: &Dir<Stored>, at: &str, out: &mut Vec<String>) {
     }
 }
 
+/// The numbers in the name of a pseudo-link, and whether it is the entry.
+fn plink(name: &NameBuf) -> Option<((u64, u64), bool)> {
+    let text = std::str::from_utf8(name.as_bytes()).ok()?;
+    let words: Vec<_> = text.split('.').collect();
+    let key = (words[0].parse().ok()?, words.get(1)?.parse().ok()?);
+    Some((key, words.len() == 2))
+}
+
+fn plink_dir(top: &Dir<Stored>) -> Option<&Dir<Stored>> {
+    match top.entries.get(&NameBuf::new(b".wh..wh.plnk").unwrap()) {
+        Some(Stored::Dir(dir)) => Some(dir),
+        Some(_) | None => None,
+    }
+}
+
+/// The pseudo-links of the top layer, as the specification has an index.
+fn plinks_in(layers: &[Dir<Stored>]) -> Index {
+    let mut originals = BTreeMap::new();
+    for (index, layer) in layers.iter().enumerate().skip(1) {
+        each_leaf(layer, &mut |id| {
+            // On a filesystem of its own, and on the one of all.
+            originals.insert((index as u64) << 33 | id.number, id);
+            originals.insert(id.number, id);
+        });
+    }
+    let mut index = Index::new();
+    let plinks = layers.first().and_then(plink_dir);
+    for (name, stored) in plinks.iter().flat_map(|dir| &dir.entries) {
+        let (Some(((number, _), true)), Stored::Leaf(leaf)) = (plink(name), stored) else {
+            continue;
+        };
+        let id = originals[&number];
+        let stored = stored.clone();
+        let links = leaf.links - 2;
+        index.insert(id, Copied { stored, links });
+    }
+    index
+}
+
+fn each_leaf(dir: &Dir<Stored>, each: &mut dyn FnMut(Id)) {
+    for entry in dir.entries.values() {
+        match entry {
+            Stored::Dir(dir) => each_leaf(dir, each),
+            Stored::Leaf(leaf) => each(leaf.id),
+            Stored::Metacopy(_) | Stored::Whiteout => {}
+        }
+    }
+}
+
+/// Links of pseudo-links without their entry.
+fn unfinished(top: &Dir<Stored>) -> Vec<String> {
+    let names = plink_dir(top)
+        .into_iter()
+        .flat_map(|dir| dir.entries.keys());
+    let called: Vec<_> = names.filter_map(plink).collect();
+    let lost = called
+        .iter()
+        .filter(|(key, _)| !called.contains(&(*key, true)));
+    lost.map(|(key, _)| format!("a link of {key:?} without its entry"))
+        .collect()
+}
+
 /// A case that means on branches of AuFS what it means on those of overlayfs:
 /// without names that are too long or reserved, devices 0:0, and attributes
 /// that would be marks.
 pub fn fitting(mut case: Case) -> Case {
     case.layers = case.layers.into_iter().map(fitting_layer).collect();
+    case.layers.iter_mut().for_each(recount);
     case.ops.retain(fits);
     case
 }
@@ -144,8 +224,25 @@ pub fn fitting_layer(layer: Dir<Stored>) -> Dir<Stored> {
     Dir {
         entries: entries.collect(),
         meta: fitting_meta(layer.meta),
+        redirect: None,
         ..layer
     }
+}
+
+/// Names may have become one.
+fn recount(layer: &mut Dir<Stored>) {
+    fn each(dir: &mut Dir<Stored>, leaf: &mut dyn FnMut(&mut Leaf)) {
+        for entry in dir.entries.values_mut() {
+            match entry {
+                Stored::Dir(dir) => each(dir, leaf),
+                Stored::Leaf(found) => leaf(found),
+                Stored::Metacopy(_) | Stored::Whiteout => {}
+            }
+        }
+    }
+    let mut links = BTreeMap::new();
+    each(layer, &mut |leaf| *links.entry(leaf.id).or_insert(0) += 1);
+    each(layer, &mut |leaf| leaf.links = links[&leaf.id]);
 }
 
 fn fitting_meta(mut meta: Meta) -> Meta {
@@ -160,7 +257,8 @@ pub enum Asked {
     /// Whether an object stands beside its whiteout: none does, once a change
     /// has come to its end.
     Finished,
-    /// Nothing: a crash may leave such.
+    /// Whether a link of a pseudo-link has lost its entry, which no mount leaves
+    /// so; else a crash may leave anything.
     Anything,
 }
 
@@ -217,6 +315,10 @@ impl<S: Storages> Storages for Branches<S> {
         self.inner.rotate();
     }
 
+    fn index(&self) -> Index {
+        plinks_in(&self.inner.stored())
+    }
+
     fn stored(&self) -> Vec<Dir<Stored>> {
         self.inner.stored().into_iter().map(decode).collect()
     }
@@ -225,7 +327,8 @@ impl<S: Storages> Storages for Branches<S> {
         let mut litter = self.inner.litter();
         match (self.asked, self.inner.stored().first()) {
             (Asked::Finished, Some(top)) => beside(top, "", &mut litter),
-            (Asked::Finished | Asked::Anything, _) => {}
+            (Asked::Anything, Some(top)) => litter.extend(unfinished(top)),
+            (Asked::Finished | Asked::Anything, None) => {}
         }
         litter
     }

@@ -94,12 +94,7 @@ fn run_with(
         writable,
         ..case_with(layers, steps, config)
     };
-    let mut model = Model::new(&case.layers, writable, Rules::Union, config);
-    for step in steps {
-        let (op, expected) = parse(step);
-        let found = answer(&model.apply(&op));
-        assert_eq!(found, expected, "the model, at: {step}\n{case}");
-    }
+    the_model_says(&case, steps);
     let fail = |subject: &str, message: String| panic!("{subject}\n{case}{message}");
     if supports(&config) {
         on_the_engine(&case, &fail);
@@ -109,6 +104,16 @@ fn run_with(
         let mut kernel = Kernel::new(&case.layers, writable, config);
         check(&case, Rules::Kernel, &mut kernel, Depth::EveryOp)
             .unwrap_or_else(|message| fail("the kernel", message));
+    }
+}
+
+/// Demands the answers given of the specification.
+pub fn the_model_says(case: &Case, steps: &[&str]) {
+    let mut model = Model::new(&case.layers, case.writable, Rules::Union, case.config);
+    for step in steps {
+        let (op, expected) = parse(step);
+        let found = answer(&model.apply(&op));
+        assert_eq!(found, expected, "the model, at: {step}\n{case}");
     }
 }
 

@@ -20,12 +20,13 @@ use overlay_core::spec::{
 use overlay_core::union::{Flow, Inode};
 use overlay_core::{Dialect, Namespace, Union};
 
-use crate::aufs::{AUFS, Asked, Branches};
+use crate::aufs::{self, AUFS, Asked, Branches};
 use crate::check::same;
 use crate::containers::Encoded;
 use crate::faulty::{Faults, FaultyStorages, Lacks, Plan, Scope};
 use crate::subject::core::Core;
 use crate::subject::core::storages::{InMemory, OnDirectories, Storages};
+use crate::subject::ours;
 use crate::{Subject, runner, scenario};
 
 mod states;
@@ -170,6 +171,11 @@ pub fn survives_with(config: Config, layers: &[&str], steps: &[&str]) {
     survive(Kind::Usual, &scenario::case_with(layers, steps, config));
 }
 
+/// The same with both.
+pub fn survives_in_with(kind: Kind, config: Config, layers: &[&str], steps: &[&str]) {
+    survive(kind, &scenario::case_with(layers, steps, config));
+}
+
 fn survive(kind: Kind, case: &Case) {
     for on in places() {
         let fail = |message: String| -> u64 { panic!("{on:?}\n{case}{message}") };
@@ -257,7 +263,13 @@ impl<'a> Trial<'a> {
             (On::Memory, _) => failing(InMemory::with(layers, writable, config), &faults),
             (On::Directories, _) => failing(OnDirectories::with(layers, writable, config), &faults),
         };
-        let mut core = Core::new(storages, writable, config);
+        let options = match self.kind {
+            Kind::Aufs => aufs::options(config),
+            Kind::Usual | Kind::Without(_) | Kind::AtomicWithout(_) | Kind::Containers => {
+                ours::options(config)
+            }
+        };
+        let mut core = Core::with_options(storages, writable, config, options);
         for op in self.history {
             core.apply(op);
         }

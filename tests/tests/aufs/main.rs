@@ -17,6 +17,7 @@ mod directories;
 mod histories;
 mod marks;
 mod names;
+mod plinks;
 
 /// AuFS with everything unlike its defaults.
 const OTHERWISE: Dialect = Dialect::Aufs(Aufs {
