@@ -91,7 +91,7 @@ impl Kind {
                 "pseudo-links",
                 Refuses,
                 "files with names on several branches are linked by what lies here, and would be separate files",
-                "mount the stack with AuFS and flush them (auplink BRANCH flush), or empty the directory if they may be separate",
+                "flush them (ufs plink flush BRANCH LOWER..., or auplink for those that AuFS made), or empty the directory if they may be separate",
             ),
             Kind::RootOpaque => (
                 "root-opaque",

@@ -11,7 +11,7 @@ use super::inode::{Body, Directory, Inode};
 use super::moves::Moves;
 use super::numbers::Numbers;
 use super::opened::Opens;
-use super::options::{Durability, Index, Options, Recover};
+use super::options::{Durability, Index, Options, Plinks, Recover};
 use super::origin::{Filesystems, Impure};
 use super::part::{Latest, Object, Part, Parts};
 use super::protection::Protected;
@@ -177,14 +177,17 @@ impl Union {
             self.prepare(target)?;
         }
         let copies = match (self.upper(), before.copies.get()) {
-            (Some(upper), Some(copies)) if was_there(upper) => {
-                if let Copies::Plinks(plinks) = copies {
-                    self.note_plinks(plinks);
-                }
-                Some(copies.clone())
+            (None, _) => None,
+            (Some(upper), Some(Copies::Index(index))) if was_there(upper) => {
+                Some(Copies::Index(Arc::clone(index)))
+            }
+            (Some(upper), Some(Copies::Plinks(plinks)))
+                if was_there(upper) && self.options.plinks == Plinks::Keep =>
+            {
+                self.note_plinks(plinks);
+                Some(Copies::Plinks(Arc::clone(plinks)))
             }
             (Some(upper), _) => self.open_copies(upper)?,
-            (None, _) => None,
         };
         if let Some(copies) = copies {
             self.copies.get_or_init(|| copies);

@@ -45,7 +45,11 @@ impl Union {
     pub(super) fn replaced_by(&self, stack: Stack, asked: Options) -> Result<Arc<Union>> {
         let open = self.opens.all();
         self.refuse_used(&stack, &open)?;
-        let table = Table::after(&self.table, &stack);
+        let parting = self.ready_to_part(&stack, &asked)?;
+        let mut table = Table::after(&self.table, &stack);
+        if let Some(plinks) = parting {
+            table.lend(plinks.numbers());
+        }
         let after = Union::assemble(stack, asked, table, Some(self))?;
         after.recover_after(self)?;
         let mut moves = Vec::new();
@@ -54,6 +58,9 @@ impl Union {
             moves.push((opened, inode));
         }
         // Nothing fails from here on.
+        if let Some(plinks) = parting {
+            plinks.dissolve_all();
+        }
         for (opened, inode) in moves {
             opened.move_to(inode);
         }

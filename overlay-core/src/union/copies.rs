@@ -87,7 +87,11 @@ impl Union {
                 self.note_plinks(&plinks);
                 Some(Copies::Plinks(Arc::new(plinks)))
             }
-            (Index::Off, Dialect::Aufs(_) | Dialect::Overlay(_) | Dialect::Containers(_)) => None,
+            (Index::Off, Dialect::Aufs(_)) => {
+                Plinks::tell_unheeded(target)?;
+                None
+            }
+            (Index::Off, Dialect::Overlay(_) | Dialect::Containers(_)) => None,
         })
     }
 }

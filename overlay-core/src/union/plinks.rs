@@ -99,6 +99,25 @@ impl Plinks {
         Ok(plinks)
     }
 
+    /// Warns of names that do not show their copies without pseudo-links.
+    pub fn tell_unheeded(target: &Target) -> Result<()> {
+        let Some(dir) = target.storage.root().lookup(Name::new(PLINKS)?)? else {
+            return Ok(());
+        };
+        let mut any = false;
+        dir.node.entries(&mut |_| {
+            any = true;
+            ControlFlow::Break(())
+        })?;
+        if any {
+            tracing::warn!(
+                "there are pseudo-links, and they do not count: names that only lower branches \
+                 have show the lower files (ufs plink flush links them, unmounted)"
+            );
+        }
+        Ok(())
+    }
+
     fn take_in(&self, plink: Plink, group: Group) -> Result<()> {
         let name = plink.name();
         let proofs = |place| {
@@ -170,6 +189,16 @@ impl Plinks {
     pub fn entry(&self, number: u64) -> Option<(&Arc<dyn WritableNode>, NameBuf)> {
         let copy = self.kept(number)?.copy;
         Some((&self.dir, Plink { number, copy }.name()))
+    }
+
+    /// The copies, and the numbers of their originals.
+    pub fn numbers(&self) -> Vec<(ObjectId, u64)> {
+        let known = self.known.lock();
+        let originals = known.originals.iter();
+        let id = |copy: u64| ObjectId::new(self.dev, copy);
+        originals
+            .map(|(copy, number)| (id(*copy), *number))
+            .collect()
     }
 
     /// Where they lie.
@@ -299,14 +328,14 @@ impl Plinks {
 impl Union {
     /// Sees to it that copies show the numbers of their originals.
     pub(super) fn note_plinks(&self, plinks: &Plinks) {
-        let known = plinks.known.lock();
-        for (copy, number) in &known.originals {
-            let id = ObjectId::new(plinks.dev, *copy);
-            if self.table.given(id).is_none() {
-                self.table.give(id, *number);
+        let numbers = plinks.numbers();
+        for (copy, number) in &numbers {
+            if self.table.given(*copy).is_none() {
+                self.table.give(*copy, *number);
             }
         }
-        self.table.reserve(known.copies.keys().copied().collect());
+        let numbers = numbers.into_iter().map(|(_, number)| number);
+        self.table.reserve(numbers.collect());
     }
 
     /// What the pseudo-links say about an object that shows by its lower

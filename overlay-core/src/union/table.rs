@@ -219,6 +219,16 @@ impl Table {
         number.is_some_and(|number| self.is_lent(number)) && !self.is_given(id)
     }
 
+    /// These copies go on showing the numbers of their originals.
+    pub fn lend(&mut self, copies: Vec<(ObjectId, u64)>) {
+        for (copy, number) in copies {
+            if self.given(copy).is_none() {
+                self.give(copy, number);
+            }
+            self.lent.insert(number);
+        }
+    }
+
     /// From the beginning these numbers are those of copies.
     pub fn reserve(&self, numbers: HashSet<u64>) {
         self.reserved.get_or_init(|| numbers);

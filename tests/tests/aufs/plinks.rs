@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use overlay_core::dialect::Heed;
 use overlay_core::dialect::plinks::Plink;
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::{NewKind, RenameMode, Storage, WritableNode, WritableStorage};
@@ -10,7 +11,7 @@ use overlay_core::spec::generate::{Case, cases_configured};
 use overlay_core::spec::{Config, Op, Rules, Switch};
 use overlay_core::union::plinks::{self, Left, Standing};
 use overlay_core::union::{Live, Options, Plinks};
-use overlay_core::{Errno, MemStorage, Owner, Stack, Union};
+use overlay_core::{Errno, MemStorage, Owner, Stack, Store, Union};
 use overlay_tests::aufs::{self, AUFS, Asked, Branches, fitting};
 use overlay_tests::check::{Depth, check};
 use overlay_tests::faulty::Scope;
@@ -273,6 +274,39 @@ fn pseudo_links_stay_over_a_change_of_the_branches() {
     union.remove_file("b").unwrap();
     union.remove_file("c").unwrap();
     assert_eq!(plnk(&upper), [""; 0]);
+}
+
+#[test]
+fn names_stay_together_when_the_branch_is_not_the_only_writable_one_any_more() {
+    for frozen in [false, true] {
+        let (upper, lower) = (MemStorage::new(), stored("a=1 d/ d/b~a c~a"));
+        let live = Live::new(Arc::clone(
+            union_of(stack_of(&upper, &[&lower]), Plinks::Keep).union(),
+        ));
+        let now = || UnionFs::from_union(Arc::clone(&*live.now()));
+        let file = now().open("a").unwrap();
+        let number = numbers(&now(), &["a"])[0].0;
+        now().write("a", "2").unwrap();
+        drop(file);
+        let more: Arc<MemStorage> = MemStorage::new();
+        live.change(|mut stack| {
+            let id = stack.branches()[0].id;
+            if frozen {
+                let storage = Arc::clone(&upper) as Arc<dyn Storage>;
+                stack.set_access(id, Store::ReadOnly(storage), Heed::Marks)?;
+            }
+            let store = Store::Writable(Arc::clone(&more) as Arc<_>);
+            stack.insert(0, store, AUFS, Heed::Marks);
+            Ok(stack)
+        })
+        .unwrap();
+        assert_eq!(plnk(&upper), [""; 0]);
+        let union = now();
+        assert_eq!(numbers(&union, &["d/b", "c", "a"]), [(number, 3); 3]);
+        for path in ["a", "d/b", "c"] {
+            assert_eq!(union.read(path).unwrap(), b"2", "{path}");
+        }
+    }
 }
 
 #[test]

@@ -9,13 +9,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Kept, Plinks};
+use super::{Kept, Plinks, groups_in};
 use crate::attr::FileKind;
 use crate::dialect::plinks::{Plink, proof_of};
 use crate::error::{Error, Result};
 use crate::layer::Removal;
 use crate::name::{Name, NameBuf};
-use crate::stack::Stack;
+use crate::stack::{Branch, Stack, Store};
 use crate::union::copies::Copies;
 use crate::union::copy_up::DataNeeded;
 use crate::union::inode::{Inode, Slot};
@@ -34,6 +34,8 @@ pub struct Flushed {
     /// Those that stay, since no branch below has their original: with others
     /// below, names of theirs may come to light.
     pub kept: Vec<Plink>,
+    /// Other entries that stay: of AuFS itself, or damaged.
+    pub others: u64,
 }
 
 /// What becomes of a pseudo-link whose original is on none of the branches.
@@ -61,18 +63,11 @@ pub fn flush(stack: Stack, left: Left, each: &mut dyn FnMut(u64)) -> Result<Flus
             "pseudo-links are on a branch of AuFS that is the only writable one",
         ));
     };
-    let mut walk = Walk {
-        union: &union,
-        plinks,
-        target,
-        met: BTreeSet::new(),
-        flushed: Flushed::default(),
-        seen: 0,
+    let Given { met, names } = union.give_names(plinks, target, each)?;
+    let mut flushed = Flushed {
+        names,
+        ..Flushed::default()
     };
-    walk.all(each)?;
-    let Walk {
-        met, mut flushed, ..
-    } = walk;
     for (number, kept) in plinks.all() {
         let plink = Plink {
             number,
@@ -85,17 +80,72 @@ pub fn flush(stack: Stack, left: Left, each: &mut dyn FnMut(u64)) -> Result<Flus
             flushed.kept.push(plink);
         }
     }
+    flushed.others = plinks.others()?;
     Ok(flushed)
+}
+
+/// What came of a walk over all names.
+#[derive(Debug, Default)]
+struct Given {
+    /// The numbers of originals that are on the branches.
+    met: BTreeSet<u64>,
+    /// Names that copies got.
+    names: u64,
+}
+
+impl Union {
+    /// Gives all names that only lower branches have to the copies.
+    fn give_names(
+        &self,
+        plinks: &Plinks,
+        target: &Target,
+        each: &mut dyn FnMut(u64),
+    ) -> Result<Given> {
+        let mut walk = Walk {
+            union: self,
+            plinks,
+            target,
+            given: Given::default(),
+            seen: 0,
+        };
+        walk.all(each)?;
+        Ok(walk.given)
+    }
+
+    /// Before a union of `stack` takes the place of this one: if that does not
+    /// go on with the pseudo-links, copies get all their names. What is to be
+    /// dissolved once nothing can fail any more, in that case.
+    pub(in crate::union) fn ready_to_part(
+        &self,
+        stack: &Stack,
+        asked: &Options,
+    ) -> Result<Option<&Plinks>> {
+        let (Some(Copies::Plinks(plinks)), Some(target)) = (self.copies.get(), self.upper()) else {
+            return Ok(None);
+        };
+        let written = |branch: &&Branch| matches!(branch.storage, Store::Writable(_));
+        let mut writable = stack.branches().iter().filter(written);
+        let stays = match (writable.next(), writable.next()) {
+            (Some(only), None) => only.id == target.branch && stack.position(only.id) == Some(0),
+            (None, _) | (Some(_), Some(_)) => false,
+        };
+        if stays && asked.plinks == Asked::Keep {
+            return Ok(None);
+        }
+        let only_below = |(_, kept): &(u64, Kept)| !kept.spares.is_empty();
+        if plinks.all().iter().any(only_below) {
+            self.give_names(plinks, target, &mut |_| {})?;
+        }
+        Ok(Some(plinks))
+    }
 }
 
 /// A walk over all names of a union.
 struct Walk<'a> {
-    union: &'a Arc<Union>,
+    union: &'a Union,
     plinks: &'a Plinks,
     target: &'a Target,
-    /// The numbers of originals that are on the branches.
-    met: BTreeSet<u64>,
-    flushed: Flushed,
+    given: Given,
     seen: u64,
 }
 
@@ -142,11 +192,11 @@ impl Walk<'_> {
         self.union.writable(dir, DataNeeded::All)?;
         let held = DirWrite::lock(&[dir])?;
         if self.is_below(dir, name, number, proof, &held)? {
-            self.met.insert(number);
+            self.given.met.insert(number);
         }
         let before = self.plinks.spares(number);
         self.union.link_up(self.target, inode, dir, name, &held)?;
-        self.flushed.names += before.saturating_sub(self.plinks.spares(number)) as u64;
+        self.given.names += before.saturating_sub(self.plinks.spares(number)) as u64;
         Ok(())
     }
 
@@ -178,12 +228,37 @@ impl Walk<'_> {
 }
 
 impl Plinks {
+    /// Takes all pseudo-links away, as far as that can be done.
+    pub(in crate::union) fn dissolve_all(&self) {
+        for (number, kept) in self.all() {
+            let plink = Plink {
+                number,
+                copy: kept.copy,
+            };
+            if let Err(error) = self.dissolve(plink, &kept) {
+                tracing::warn!(%error, name = %plink.name(), "a pseudo-link stays");
+            }
+        }
+    }
+
     fn all(&self) -> Vec<(u64, Kept)> {
         let known = self.known.lock();
         let all = known.copies.iter();
         let mut all: Vec<_> = all.map(|(number, kept)| (*number, kept.clone())).collect();
         all.sort_by_key(|(number, _)| *number);
         all
+    }
+
+    /// Entries that are no links of the copies that are known.
+    fn others(&self) -> Result<u64> {
+        let (groups, strange) = groups_in(&*self.dir)?;
+        let known = self.known.lock();
+        let is_known = |plink: &Plink| {
+            let kept = known.copies.get(&plink.number);
+            kept.is_some_and(|kept| kept.copy == plink.copy)
+        };
+        let others = groups.keys().filter(|plink| !is_known(plink)).count();
+        Ok((others + strange.len()) as u64)
     }
 
     fn spares(&self, number: u64) -> usize {
