@@ -21,6 +21,7 @@ mod daemon;
 mod escape;
 mod log;
 mod plan;
+mod plink;
 mod progress;
 mod serve;
 mod ufs;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{branch, check, convert, say, usage};
+use super::{branch, check, convert, plink, say, usage};
 use crate::demo::{self, Colours, DemoError, Page};
 
 /// Looks at unions of directories.
@@ -25,6 +25,8 @@ enum Task {
     Check(check::Args),
     /// Rewrite a branch that is not mounted in the form of AuFS or OverlayFS
     Convert(convert::Args),
+    /// Show the pseudo-links of a branch of AuFS, and make them hard links
+    Plink(plink::Args),
     /// Show a union at work, layer by layer, in a temporary place
     Demo,
 }
@@ -36,11 +38,13 @@ pub fn ufs() -> ExitCode {
             Task::Branch(args) => return branch::run(args),
             Task::Check(args) => return check::run(args),
             Task::Convert(args) => return convert::run(args),
+            Task::Plink(args) => return plink::run(args),
             Task::Demo => show_demo(),
         },
         Err(error) => match env::args_os().nth(1) {
             Some(word) if word == "check" => return check::usage_error(&error),
             Some(word) if word == "convert" => return convert::usage_error(&error),
+            Some(word) if word == "plink" => return plink::usage_error(&error),
             Some(_) | None => usage("ufs", &error),
         },
     };

@@ -18,6 +18,7 @@ const UFS: &str = include_str!("../../../../docs/man/ufs.1");
 const BRANCH: &str = include_str!("../../../../docs/man/ufs-branch.1");
 const CHECK: &str = include_str!("../../../../docs/man/ufs-check.1");
 const CONVERT: &str = include_str!("../../../../docs/man/ufs-convert.1");
+const PLINK: &str = include_str!("../../../../docs/man/ufs-plink.8");
 
 /// The lines after the heading `heading`, up to the next one of its kind.
 fn part<'a>(page: &'a str, heading: &str) -> Vec<&'a str> {
@@ -106,21 +107,23 @@ fn the_manuals_explain_every_flag_and_every_command() {
         let command = command.find_subcommand(name).unwrap();
         assert_eq!(explained(&part(page, ".Sh OPTIONS")), flags(command));
     }
-    // Its flags are those of its own commands.
-    let branch = command.find_subcommand("branch").unwrap();
-    let own: BTreeSet<String> = branch.get_subcommands().flat_map(flags).collect();
-    assert_eq!(explained(&part(BRANCH, ".Sh OPTIONS")), own);
-    let named = part(BRANCH, ".Sh DESCRIPTION");
-    for task in branch
-        .get_subcommands()
-        .filter(|task| task.get_name() != "help")
-    {
-        let mut items = named.iter().filter_map(|line| line.strip_prefix(".It Cm "));
-        let is_named = items.any(|item| {
-            let mut names = item.split(" , ").map(|name| name.trim_start_matches("Cm "));
-            names.any(|name| name == task.get_name())
-        });
-        assert!(is_named, "{}", task.get_name());
+    // Their flags are those of their own commands.
+    for (name, page) in [("branch", BRANCH), ("plink", PLINK)] {
+        let command = command.find_subcommand(name).unwrap();
+        let own: BTreeSet<String> = command.get_subcommands().flat_map(flags).collect();
+        assert_eq!(explained(&part(page, ".Sh OPTIONS")), own);
+        let named = part(page, ".Sh DESCRIPTION");
+        for task in command
+            .get_subcommands()
+            .filter(|task| task.get_name() != "help")
+        {
+            let mut items = named.iter().filter_map(|line| line.strip_prefix(".It Cm "));
+            let is_named = items.any(|item| {
+                let mut names = item.split(" , ").map(|name| name.trim_start_matches("Cm "));
+                names.any(|name| name == task.get_name())
+            });
+            assert!(is_named, "{}", task.get_name());
+        }
     }
     for command in command.get_subcommands() {
         let item = format!(".It Cm {}", command.get_name());
@@ -155,6 +158,7 @@ fn the_manuals_are_without_fault() {
         "ufs-branch.1",
         "ufs-check.1",
         "ufs-convert.1",
+        "ufs-plink.8",
     ] {
         let page = pages.join(page);
         for words in [

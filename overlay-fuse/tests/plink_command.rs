@@ -1,0 +1,167 @@
+//! `ufs plink` on the command line: what it says, when it refuses, and what it
+//! leaves.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Output};
+
+use common::{Scene, said};
+use overlay_core::dialect::aufs::Aufs;
+use overlay_core::fs::UnionFs;
+use overlay_core::stack::directories::LayerFormat;
+use overlay_core::union::{Options, Plinks};
+use overlay_core::{Directories, Union};
+use serde_json::Value;
+
+fn plink(scene: &Scene, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ufs"))
+        .arg("plink")
+        .args(words)
+        .current_dir(scene.root())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn shown(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Exit status and the one sentence.
+fn refused(output: &Output, status: i32) -> String {
+    let said = said(output);
+    assert_eq!(code(output), status, "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("ufs plink: "), "{said}");
+    assert!(output.stdout.is_empty());
+    said
+}
+
+/// `l/file` has another name `l/d/link`.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    fs::hard_link(scene.at("l/file"), scene.at("l/d/link")).unwrap();
+    scene
+}
+
+fn union(scene: &Scene) -> UnionFs {
+    let directories = Directories {
+        lowers: vec![scene.at("l")],
+        upper: Some(scene.at("u")),
+        format: LayerFormat::Aufs(Aufs::default()),
+        ..Directories::default()
+    };
+    let options = Options {
+        plinks: Plinks::Keep,
+        ..Options::default()
+    };
+    let stack = directories.open().unwrap();
+    UnionFs::from_union(Union::with_options(stack, options).unwrap())
+}
+
+/// A pseudo-link of `l/file` in the branch `u`.
+fn linked() -> Scene {
+    let scene = scene();
+    union(&scene).write("file", "upper\n").unwrap();
+    scene
+}
+
+fn entries(scene: &Scene) -> usize {
+    fs::read_dir(scene.at("u/.wh..wh.plnk")).unwrap().count()
+}
+
+#[test]
+fn pseudo_links_are_listed_with_their_names() {
+    let scene = linked();
+    let output = plink(&scene, &["list", "u"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    let text = shown(&output);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("6 bytes, 1 name only below: file"), "{text}");
+    let output = plink(&scene, &["list", "--json", "u"]);
+    let line: Value = serde_json::from_str(&shown(&output)).unwrap();
+    let copy = fs::metadata(scene.at("u/file")).unwrap().ino();
+    let number = fs::metadata(scene.at("l/file")).unwrap().ino();
+    assert_eq!(line["name"], format!("{number}.{copy}"));
+    assert_eq!(line["number"], number);
+    assert_eq!(line["copy"], copy);
+    assert_eq!(line["standing"], "whole");
+    assert_eq!(line["size"], 6);
+    assert_eq!(line["below"], 1);
+    assert_eq!(line["names"], serde_json::json!(["file"]));
+    let output = plink(&scene, &["list", "l"]);
+    assert_eq!((code(&output), shown(&output).as_str()), (0, ""));
+}
+
+#[test]
+fn a_flush_makes_hard_links() {
+    let scene = linked();
+    let output = plink(&scene, &["flush", "u", "l=ro+wh"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    assert!(shown(&output).contains("1 name was linked, 1 pseudo-link removed"));
+    let attr = |path: &str| {
+        let metadata = fs::metadata(scene.at(path)).unwrap();
+        (metadata.ino(), metadata.nlink())
+    };
+    assert_eq!(attr("u/file"), attr("u/d/link"));
+    assert_eq!(attr("u/file").1, 2);
+    assert_eq!(entries(&scene), 0);
+    let output = plink(&scene, &["flush", "-q", "u", "l"]);
+    assert_eq!((code(&output), shown(&output).as_str()), (0, ""));
+}
+
+#[test]
+fn a_flush_without_the_original_leaves_the_pseudo_link() {
+    let scene = linked();
+    fs::create_dir(scene.at("other")).unwrap();
+    let before = entries(&scene);
+    let output = plink(&scene, &["flush", "u", "other"]);
+    assert_eq!(code(&output), 4, "{}", said(&output));
+    assert!(shown(&output).contains("its original is on none"));
+    assert_eq!(entries(&scene), before);
+    let output = plink(&scene, &["flush", "--all", "u", "other"]);
+    assert_eq!(code(&output), 0, "{}", said(&output));
+    assert_eq!(entries(&scene), 0);
+}
+
+#[test]
+fn what_means_nothing_is_told_and_left() {
+    let scene = linked();
+    fs::hard_link(scene.at("u/file"), scene.at("u/.wh..wh.plnk/1.2")).unwrap();
+    fs::write(scene.at("u/.wh..wh.plnk/strange"), "").unwrap();
+    let output = plink(&scene, &["list", "u"]);
+    assert!(shown(&output).contains("the branch is a copy"));
+    let output = plink(&scene, &["flush", "u", "l"]);
+    assert_eq!(code(&output), 4, "{}", said(&output));
+    assert!(shown(&output).contains("2 entries are left"));
+    assert_eq!(entries(&scene), 2);
+}
+
+#[test]
+fn a_branch_in_use_is_refused() {
+    let scene = linked();
+    let in_use = union(&scene);
+    let before = entries(&scene);
+    refused(&plink(&scene, &["flush", "u", "l"]), 8);
+    refused(&plink(&scene, &["list", "u"]), 8);
+    assert_eq!(entries(&scene), before);
+    drop(in_use);
+    assert_eq!(code(&plink(&scene, &["flush", "u", "l"])), 0);
+}
+
+#[test]
+fn words_without_a_meaning_are_refused() {
+    let scene = linked();
+    refused(&plink(&scene, &["flush", "u"]), 16);
+    refused(&plink(&scene, &["flush", "u=ro", "l"]), 16);
+    refused(&plink(&scene, &["flush", "u", "l=rw"]), 16);
+    refused(&plink(&scene, &["flush", "u", "l=so"]), 16);
+    refused(&plink(&scene, &["list"]), 16);
+    refused(&plink(&scene, &["list", "missing"]), 8);
+}
