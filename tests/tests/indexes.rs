@@ -2,7 +2,14 @@
 //! small history each, on the kernel's overlayfs, and on ours where it knows
 //! the options.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::Arc;
+
+use overlay_core::fs::UnionFs;
 use overlay_core::spec::{Config, Namespace, RedirectDir, Switch};
+use overlay_core::union::{Index, Live, Options};
+use overlay_core::{MemStorage, Name, Stack, Union};
 use overlay_tests::scenario::holds_with;
 
 fn index() -> Config {
@@ -213,4 +220,37 @@ fn copies_keep_their_numbers_over_remounts_where_they_can_be_marked() {
     [Config::default(), index(), export(), user()]
         .into_iter()
         .for_each(touched);
+}
+
+/// The numbers of copies are known by the change, and those of their originals
+/// are not.
+#[test]
+fn names_of_a_lower_object_are_listed_with_its_number_after_a_change_of_the_branches() {
+    let lower = MemStorage::new();
+    let below = UnionFs::new(Stack::new().upper(lower.clone())).unwrap();
+    below.write("a", "1").unwrap();
+    below.hard_link("a", "b").unwrap();
+    let options = Options {
+        index: Index::On,
+        ..Options::default()
+    };
+    let stack = Stack::new().upper(MemStorage::new()).lower(lower);
+    let live = Live::new(Union::with_options(stack, options).unwrap());
+    let now = || UnionFs::from_union(Arc::clone(&*live.now()));
+    let a = now().open("a").unwrap();
+    now().write("a", "2").unwrap();
+    // As a kernel that has it in its caches.
+    let union = now();
+    let root = union.union().root();
+    let name = Name::new(b"a").unwrap();
+    let known = union.union().lookup(&root, name).unwrap().unwrap();
+    union.union().pin(&known.inode);
+    live.change(|stack| Ok(stack.lower(MemStorage::new())))
+        .unwrap();
+    let union = now();
+    for entry in union.read_dir("").unwrap() {
+        assert_eq!(entry.ino, known.attr.ino, "{:?}", entry.name);
+        assert_eq!(union.metadata(&entry.name).unwrap().ino, entry.ino);
+    }
+    drop(a);
 }

@@ -10,7 +10,7 @@
 //! union before and after each step.
 //!
 //! The directory is listed once, when the union is put together, and known from
-//! then on: nobody else changes it. Owns a lock, [`Plinks::known`], a leaf; the
+//! then on: nobody else changes it. Owns a lock, `Plinks::known`, a leaf; the
 //! links of one copy change under its counting lock, and come to be under its
 //! copy-up lock. Source: `fs/aufs/plink.c`.
 
