@@ -323,6 +323,22 @@ impl Inode {
         home.unwrap_or_else(|| unreachable!("{NO_PARTS}"))
     }
 
+    /// The branches that it lies on, that of what shows first. Not of its data
+    /// alone.
+    pub(super) fn branches(&self) -> Vec<BranchId> {
+        match &self.body {
+            Body::Directory(directory) => {
+                let parts = directory.parts().iter();
+                parts.map(|part| part.branch).collect()
+            }
+            Body::Other(other) => {
+                let copy = other.copy.get().map(|copy| copy.branch);
+                let lower = other.lower.as_ref().map(|lower| lower.branch);
+                copy.into_iter().chain(lower).collect()
+            }
+        }
+    }
+
     /// The number that `stat(2)` shows.
     pub(super) fn shown_number(&self) -> u64 {
         self.shown_number.load(Ordering::Relaxed)

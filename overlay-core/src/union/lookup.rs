@@ -15,11 +15,13 @@ use super::protection::Protected;
 use super::search::View;
 use super::table::ObjectId;
 use super::target::Target;
+use super::trail::Met;
 use super::{Entry, Others, Union, index};
 use crate::attr::Protection;
 use crate::dialect::{Says, WhiteoutForm};
 use crate::error::{Error, Result};
 use crate::name::Name;
+use crate::stack::BranchId;
 
 /// How a new inode gets into the table.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +153,8 @@ impl Union {
             true => given.find_map(|part| self.table.given(part.id)),
             false => None,
         };
-        let mut number = given.unwrap_or_else(|| self.table.number_of_shown(id));
+        let number = given.unwrap_or_else(|| self.table.number_of_shown(id));
+        let mut number = self.unmistaken(number, id, (parent, name), &view, None);
         if let Some(known) = self.table.get(number) {
             if known.links.read().contains(parent, name) {
                 self.refresh_parts(&known, view.parts);
@@ -193,6 +196,43 @@ impl Union {
             Some(link),
             &self.table,
         ))
+    }
+
+    /// `number`, unless that is remembered for another object than `id`, which
+    /// was found at a place.
+    fn unmistaken(
+        &self,
+        number: u64,
+        id: ObjectId,
+        place: (&Inode, &Name),
+        view: &View,
+        copy: Option<BranchId>,
+    ) -> u64 {
+        match self.is_mistaken(number, place, view, copy) {
+            true => self.table.another_number(id, number),
+            false => number,
+        }
+    }
+
+    fn is_mistaken(
+        &self,
+        number: u64,
+        (parent, name): (&Inode, &Name),
+        view: &View,
+        copy: Option<BranchId>,
+    ) -> bool {
+        if !self.table.is_handed_over() {
+            return false;
+        }
+        let branches: Vec<_> = view.branches().into_iter().chain(copy).collect();
+        let met = Met {
+            parent,
+            name,
+            kind: view.attr.kind,
+            has_more_names: !view.attr.kind.is_dir() && view.attr.nlink > 1,
+            branches: &branches,
+        };
+        self.table.is_of_another(number, &met)
     }
 
     /// Notes what a directory is made of now, where others may have changed
@@ -248,13 +288,24 @@ impl Union {
         // inode, not the name that was used.
         let mut split = view.copy.is_none() && view.attr.nlink > 1 && !self.is_read_only();
         let mut shown = split.then_some(own);
+        let own = match split {
+            true => own,
+            false => {
+                let id = ObjectId::from(&view.attr);
+                self.unmistaken(own, id, (parent, name), &view, None)
+            }
+        };
         if !split && self.is_taken(own, parent, name, &view)? {
             (split, shown) = (true, None);
         }
-        let number = match split {
+        let mut number = match split {
             true => self.table.split_number(parent, name),
             false => own,
         };
+        if split && self.is_mistaken(number, (parent, name), &view, None) {
+            self.table.forget_split(parent, name);
+            number = self.table.split_number(parent, name);
+        }
         let known = self.table.get(number);
         let entering = match known {
             Some(_) => Entering::InPlace,
@@ -298,7 +349,14 @@ impl Union {
         view: View,
         entry: index::Entry,
     ) -> Result<Arc<Inode>> {
-        let number = entry.number;
+        let copy = entry.copy.as_ref();
+        let id = ObjectId::from(copy.map_or(&view.attr, |copy| &copy.attr));
+        // Of a copy, unless it had to take another one.
+        let number = copy.and_then(|_| self.table.given(id));
+        let number = number.unwrap_or(entry.number);
+        let branch = self.upper().filter(|_| copy.is_some());
+        let branch = branch.map(|upper| upper.branch);
+        let number = self.unmistaken(number, id, (parent, name), &view, branch);
         let only_below = view.copy.is_none();
         if let Some(copy) = &entry.copy {
             self.table.give(ObjectId::from(&copy.attr), number);

@@ -263,6 +263,10 @@ impl Union {
             self.table.forget_split(parent, name);
         }
         links.remove(parent, name);
+        if links.first().is_none() {
+            // Its number may come again, by this name too.
+            self.table.trails().forget(inode.number());
+        }
         // A copy in the index goes by its name there: `settle_index`.
         if let Some(next) = links.first()
             && inode.indexed().is_none()

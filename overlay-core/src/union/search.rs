@@ -99,6 +99,17 @@ impl View {
         }
     }
 
+    /// The branches that it lies on.
+    pub fn branches(&self) -> Vec<BranchId> {
+        let lower = self.lower.iter().map(|lower| lower.branch);
+        let parts = self.parts.iter().map(|part| part.branch);
+        [self.branch]
+            .into_iter()
+            .chain(lower)
+            .chain(parts)
+            .collect()
+    }
+
     /// Adds a part of the directory that this is.
     fn merge(&mut self, part: Part, attr: Attr) {
         if part.node.writable().is_none() {

@@ -15,10 +15,11 @@ use dashmap::mapref::entry::Entry as Slot;
 use super::inode::Inode;
 use super::numbers::Numbers;
 use super::options::Options;
-use super::trail::Trails;
+use super::trail::{Met, Trails};
 use crate::attr::Attr;
 use crate::name::{Name, NameBuf};
-use crate::stack::Stack;
+
+mod hand_over;
 
 /// The root's number: FUSE wants it so.
 pub(super) const ROOT: u64 = 1;
@@ -48,6 +49,16 @@ struct Known {
     /// Keeps the inode alive while `pins` is above zero.
     pinned: Option<Arc<Inode>>,
     pins: u64,
+}
+
+/// What there is to a known number.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Alive,
+    /// It was known before the branches changed, and was not found since.
+    Unfound,
+    /// About to be taken out.
+    Dying,
 }
 
 /// The numbers that were given so far.
@@ -95,84 +106,6 @@ impl Table {
         }
     }
 
-    /// A table for a union of `stack` that takes the place of that of `before`,
-    /// while nothing is done by either: what is known keeps its number, and is
-    /// found again when it is asked for. What is not found again by its name
-    /// was lost to the change.
-    ///
-    /// What is not known any more may have been removed, and its own number be
-    /// that of something else by now.
-    pub fn after(before: &Table, stack: &Stack) -> Table {
-        let given = DashMap::new();
-        let trails = before.trails.hand_over();
-        let known = DashMap::new();
-        let stays = |branch| stack.branch(branch).is_some();
-        // Names of one file that are inodes of their own show its number.
-        let weak: Vec<_> = before
-            .known
-            .iter()
-            .map(|known| known.inode.clone())
-            .collect();
-        let alive = weak.iter().filter_map(Weak::upgrade);
-        let split = alive.filter(|inode| inode.is_split() && stays(inode.home()));
-        let shown: HashSet<u64> = split.map(|inode| inode.shown_number()).collect();
-        // No guard is held while an inode is in hand: see the module.
-        let pairs = before.numbering.given.iter();
-        let pairs: Vec<_> = pairs.map(|entry| (*entry.key(), *entry.value())).collect();
-        for (id, number) in pairs {
-            let kept = match before.get(number) {
-                // By its parts, below.
-                Some(inode) if inode.kind().is_dir() => false,
-                Some(inode) => stays(inode.home()),
-                // It was not asked for since the last change.
-                None => before.known.contains_key(&number) || shown.contains(&number),
-            };
-            if kept {
-                given.insert(id, number);
-            }
-        }
-        let were = before.known.iter();
-        let were = were.map(|entry| (*entry.key(), entry.inode.clone(), entry.pins));
-        for (number, inode, pins) in were.collect::<Vec<_>>() {
-            if let Some(inode) = inode.upgrade() {
-                // By whatever part of it is found again. What was removed is not,
-                // and its filesystem may have given its place to something else.
-                let is_found = number == ROOT || inode.link().is_some();
-                let parts = inode.parts().iter().filter(|_| is_found);
-                for part in parts.filter(|part| stays(part.branch)) {
-                    given.insert(part.id, number);
-                }
-                trails.leave(&inode);
-            }
-            if pins > 0 {
-                let pinned = Known {
-                    inode: Weak::new(),
-                    pinned: None,
-                    pins,
-                };
-                known.insert(number, pinned);
-            }
-        }
-        let numbers = Arc::clone(&before.numbering.numbers);
-        let is_lent =
-            |(id, number): (ObjectId, u64)| (numbers.encode(id) != Some(number)).then_some(number);
-        let lent = given.iter();
-        Table {
-            known,
-            lent: lent
-                .filter_map(|entry| is_lent((*entry.key(), *entry.value())))
-                .collect(),
-            numbering: Numbering {
-                split: Arc::clone(&before.numbering.split),
-                numbers: Arc::clone(&numbers),
-                given,
-            },
-            trails,
-            reserved: OnceLock::new(),
-            handed_over: true,
-        }
-    }
-
     pub fn trails(&self) -> &Trails {
         &self.trails
     }
@@ -217,6 +150,35 @@ impl Table {
     pub fn is_in_doubt(&self, id: ObjectId) -> bool {
         let number = self.numbering.numbers.encode(id);
         number.is_some_and(|number| self.is_lent(number)) && !self.is_given(id)
+    }
+
+    /// Whether `number` is remembered for another object than the one that was
+    /// found: it was known before the branches changed, is not there any more
+    /// or leads elsewhere, and the number was used again. Who knows it still
+    /// must not come to the wrong one by it.
+    pub fn is_of_another(&self, number: u64, met: &Met<'_>) -> bool {
+        if !self.handed_over {
+            return false;
+        }
+        match self.known.get(&number).map(|known| known.state()) {
+            // Somebody has it open, and it has no name.
+            Some(State::Alive) => self.trails.is_gone(number),
+            // Without a trail it was removed, or is gone.
+            Some(State::Unfound) => self.trails.led_elsewhere(number, met).unwrap_or(true),
+            Some(State::Dying) | None => {
+                self.trails.forget_gone(number);
+                self.trails.led_elsewhere(number, met).unwrap_or(false)
+            }
+        }
+    }
+
+    /// Another number for the object `id` than `number`, which is another's.
+    pub fn another_number(&self, id: ObjectId, number: u64) -> u64 {
+        let mut given = self.numbering.given.entry(id).or_insert(number);
+        if *given == number {
+            *given = self.numbering.numbers.make_up();
+        }
+        *given
     }
 
     /// These copies go on showing the numbers of their originals.
@@ -429,6 +391,14 @@ impl Known {
             inode: Arc::downgrade(inode),
             pinned: None,
             pins: 0,
+        }
+    }
+
+    fn state(&self) -> State {
+        match (self.inode.strong_count(), self.pins) {
+            (0, 0) => State::Dying,
+            (0, _) => State::Unfound,
+            (_, _) => State::Alive,
         }
     }
 

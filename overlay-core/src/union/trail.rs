@@ -1,7 +1,7 @@
 //! Ways back to inodes that are not known any more: with `nfs_export`, where
 //! an object was is kept when its inode is forgotten, so that a file handle
-//! still leads to it. Numbers that objects get again are told apart by a
-//! generation.
+//! still leads to it; and after a change of the branches where those were that
+//! were known. Numbers that objects get again are told apart by a generation.
 //!
 //! Owned by the [`Table`](super::table::Table); its map is a leaf.
 
@@ -16,7 +16,8 @@ use super::table::ROOT;
 use super::{Entry, Union};
 use crate::attr::FileKind;
 use crate::error::{Error, Result};
-use crate::name::NameBuf;
+use crate::name::{Name, NameBuf};
+use crate::stack::{BranchId, Stack};
 
 /// The mount option `nfs_export`: how long a file handle of the union is good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,11 +33,63 @@ pub enum NfsExport {
 
 /// Where an object was when its inode was forgotten.
 #[derive(Debug, Clone)]
-struct Trail {
+pub(super) struct Trail {
     parent: u64,
     name: NameBuf,
     kind: FileKind,
     generation: u32,
+    /// The number that it showed.
+    shown: u64,
+    /// The branches that it lay on: by what is there it is found again.
+    branches: Box<[BranchId]>,
+    /// They have gone, and it with them. The name may mean something else now.
+    gone: bool,
+}
+
+/// What a look-up has found, to be told from what had its number before.
+#[derive(Debug)]
+pub(super) struct Met<'a> {
+    pub parent: &'a Inode,
+    pub name: &'a Name,
+    pub kind: FileKind,
+    /// Whether it is a non-directory with other names.
+    pub has_more_names: bool,
+    /// The branches that it lies on.
+    pub branches: &'a [BranchId],
+}
+
+impl Trail {
+    fn of(inode: &Inode) -> Option<Trail> {
+        let Link { parent, name } = inode.link()?;
+        Some(Trail {
+            parent: parent.number(),
+            name,
+            kind: inode.kind(),
+            generation: inode.generation(),
+            shown: inode.shown_number(),
+            branches: inode.branches().into(),
+            gone: false,
+        })
+    }
+
+    /// The same in `stack`. What lay on none of its branches is gone for good:
+    /// its number may be that of anything by now.
+    fn in_stack(mut self, stack: &Stack) -> Trail {
+        let stays = |branch: &BranchId| stack.branch(*branch).is_some();
+        self.gone |= !self.branches.iter().any(stays);
+        self
+    }
+
+    /// Whether it leads to what was found, which has its number. By another
+    /// name an object is met first if it has several.
+    fn leads_to(&self, met: &Met<'_>) -> bool {
+        let by_name = (self.parent, &*self.name) == (met.parent.number(), met.name);
+        let on = |branch: &BranchId| met.branches.contains(branch);
+        !self.gone
+            && self.kind == met.kind
+            && self.branches.iter().any(on)
+            && (by_name || met.has_more_names)
+    }
 }
 
 /// Where forgotten inodes were, and which generation new ones are of.
@@ -62,26 +115,55 @@ impl Trails {
         }
     }
 
-    /// The trails of a union that takes the place of this one's.
-    pub fn hand_over(&self) -> Trails {
+    /// The trails of a union of `stack`, which takes the place of this one's.
+    /// What goes is as what was removed.
+    pub fn hand_over(&self, stack: &Stack) -> Trails {
+        let in_stack = |trails: &DashMap<u64, Trail>| -> DashMap<u64, Trail> {
+            let trails = trails.iter();
+            let trail = |entry: &Trail| entry.clone().in_stack(stack);
+            trails.map(|e| (*e.key(), trail(e.value()))).collect()
+        };
+        let kept = self.kept.as_ref().map(in_stack);
+        if let Some(kept) = &kept {
+            kept.retain(|_, trail| !trail.gone);
+        }
+        let removed = self.removed.load(Ordering::Relaxed);
         Trails {
-            kept: self.kept.clone(),
-            left: self.left.clone(),
-            removed: AtomicU32::new(self.removed.load(Ordering::Relaxed)),
+            kept,
+            left: in_stack(&self.left),
+            removed: AtomicU32::new(removed.wrapping_add(1)),
         }
     }
 
-    /// Notes where `inode` is, for the union that takes over.
-    pub fn leave(&self, inode: &Inode) {
-        if let Some(Link { parent, name }) = inode.link() {
-            let trail = Trail {
-                parent: parent.number(),
-                name,
-                kind: inode.kind(),
-                generation: inode.generation(),
-            };
-            self.left.insert(inode.number(), trail);
+    /// Notes where `inode` is, for the union of `stack` that takes over.
+    pub fn leave(&self, inode: &Inode, stack: &Stack) {
+        if let Some(trail) = Trail::of(inode) {
+            self.left.insert(inode.number(), trail.in_stack(stack));
         }
+    }
+
+    /// The numbers of what was left and is not gone, and what it showed.
+    pub fn numbers_left(&self) -> Vec<(u64, u64)> {
+        let left = self.left.iter().filter(|entry| !entry.gone);
+        left.map(|entry| (*entry.key(), entry.shown)).collect()
+    }
+
+    /// Whether what had this number went with its branches.
+    pub fn is_gone(&self, number: u64) -> bool {
+        !self.left.is_empty() && self.left.get(&number).is_some_and(|trail| trail.gone)
+    }
+
+    /// Nobody knows the number any more: if what had it is gone, it may be that
+    /// of anything.
+    pub fn forget_gone(&self, number: u64) {
+        self.left.remove_if(&number, |_, trail| trail.gone);
+    }
+
+    /// Whether what had the number of what was found, before the branches
+    /// changed, is another object; `None` if nothing is known of it.
+    pub fn led_elsewhere(&self, number: u64, met: &Met<'_>) -> Option<bool> {
+        let trail = self.left.get(&number).filter(|trail| !trail.gone)?;
+        Some(!trail.leads_to(met))
     }
 
     /// What was left and not asked for.
@@ -96,15 +178,19 @@ impl Trails {
         .collect()
     }
 
-    /// Nobody will ask for this inode.
+    /// What was left of this inode counts no more.
     pub fn forget(&self, number: u64) {
         self.left.remove(&number);
     }
 
     /// The generation of a new inode with this number: that of the forgotten
-    /// one if it is the same object.
+    /// one, which is the same object (see [`Table::is_of_another`]).
+    ///
+    /// [`Table::is_of_another`]: super::table::Table::is_of_another
     pub fn generation(&self, number: u64) -> u32 {
         match self.get(number) {
+            // The kernel has the root before it asks for any, as of this one.
+            _ if number == ROOT => 0,
             Some(trail) => trail.generation,
             None => self.removed.load(Ordering::Relaxed),
         }
@@ -112,15 +198,10 @@ impl Trails {
 
     /// An inode is being dropped.
     pub fn keep(&self, inode: &Inode) {
-        match (inode.link(), &self.kept) {
-            (Some(Link { parent, name }), Some(kept)) => {
-                let trail = Trail {
-                    parent: parent.number(),
-                    name,
-                    kind: inode.kind(),
-                    generation: inode.generation(),
-                };
+        match (Trail::of(inode), &self.kept) {
+            (Some(trail), Some(kept)) => {
                 kept.insert(inode.number(), trail);
+                self.forget(inode.number());
             }
             (Some(_), None) => self.forget(inode.number()),
             (None, _) => self.remove(inode.number()),
@@ -140,11 +221,14 @@ impl Trails {
 
     fn get(&self, number: u64) -> Option<Trail> {
         let kept = self.kept.as_ref().and_then(|kept| kept.get(&number));
-        match kept {
-            Some(trail) => Some(trail.clone()),
-            None if self.left.is_empty() => None,
-            None => self.left.get(&number).map(|trail| trail.clone()),
+        if let Some(trail) = kept {
+            return Some(trail.clone());
         }
+        if self.left.is_empty() {
+            return None;
+        }
+        let left = self.left.get(&number).filter(|trail| !trail.gone)?;
+        Some(left.clone())
     }
 }
 
