@@ -1,0 +1,146 @@
+//! What is left of a branch that was taken out of a mounted stack: nothing, in
+//! whatever way it was known before.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::branches::{change, mount, read, scene};
+use common::{Mounted, Scene, can_mount, said};
+use rustix::fs::{Mode, OFlags};
+
+/// Holds a name without opening what has it.
+fn hold(mounted: &Mounted, path: &str) -> OwnedFd {
+    rustix::fs::open(mounted.at(path), OFlags::PATH, Mode::empty()).unwrap()
+}
+
+/// Where the descriptor leads, as the server sees it.
+fn by_descriptor(fd: &impl AsRawFd) -> std::io::Result<File> {
+    File::open(descriptor(fd))
+}
+
+fn descriptor(fd: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
+}
+
+/// Who holds what went with its branch does not come to what has its inode
+/// number by now, be it on the branch of another name or of the same one.
+#[test]
+fn what_went_with_its_branch_is_nothing_else_later() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b/d", "b/same", "c"]);
+    for path in ["b/f", "b/d/in", "b/g", "b/same/in"] {
+        fs::write(scene.at(path), path).unwrap();
+    }
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh,udba=none");
+    let numbers = ["f", "d", "g", "same"].map(|name| fs::metadata(mounted.at(name)).unwrap().ino());
+    let held = ["f", "d", "g", "same"].map(|name| hold(&mounted, name));
+    change(&scene, &["remove", "m", "b"]);
+    // The same inodes of the filesystem, as those of other objects.
+    for (from, to) in [("f", "y"), ("d", "e"), ("g", "g"), ("same", "same")] {
+        fs::rename(scene.at("b").join(from), scene.at("c").join(to)).unwrap();
+    }
+    change(&scene, &["append", "m", "c"]);
+    for round in 0..2 {
+        for (name, number) in ["y", "e", "g", "same"].iter().zip(numbers) {
+            let now = fs::metadata(mounted.at(name)).unwrap();
+            assert_ne!(now.ino(), number, "{name}");
+            for entry in fs::read_dir(&mounted.point).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_name().as_encoded_bytes() == name.as_bytes() {
+                    assert_eq!(entry.ino(), now.ino());
+                }
+            }
+        }
+        for (fd, name) in held.iter().zip(["f", "d", "g", "same"]) {
+            let error = by_descriptor(fd).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "{name} {round}");
+        }
+        assert_eq!(read(mounted.at("y")).unwrap(), "b/f");
+        assert_eq!(read(mounted.at("e/in")).unwrap(), "b/d/in");
+        // And over another change.
+        change(&scene, &["append", "m", "b"]);
+        change(&scene, &["remove", "m", "b"]);
+    }
+}
+
+/// Names of one file are one object, whichever is met first.
+#[test]
+fn what_has_several_names_is_found_by_any_after_a_change() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "c"]);
+    let mounted = mount(&scene, "br:a=rw,udba=none");
+    fs::write(mounted.at("one"), "content").unwrap();
+    fs::hard_link(mounted.at("one"), mounted.at("two")).unwrap();
+    let number = fs::metadata(mounted.at("one")).unwrap().ino();
+    let held = hold(&mounted, "one");
+    change(&scene, &["append", "m", "c"]);
+    assert_eq!(fs::metadata(mounted.at("two")).unwrap().ino(), number);
+    assert_eq!(
+        by_descriptor(&held).unwrap().metadata().unwrap().ino(),
+        number
+    );
+    assert_eq!(fs::metadata(mounted.at("one")).unwrap().ino(), number);
+}
+
+/// A mounted filesystem, which goes if the test fails.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(scene: &Scene) -> Disk {
+        run(scene, &["mount", "-t", "tmpfs", "disk", "disk"]);
+        Disk(scene.at("disk"))
+    }
+
+    /// Nobody may use it.
+    fn take_out(self, scene: &Scene) {
+        run(scene, &["umount", "disk"]);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let detached = Command::new("umount").arg("-l").arg(&self.0).status();
+        assert!(detached.unwrap().success());
+    }
+}
+
+fn run(scene: &Scene, words: &[&str]) {
+    let mut command = Command::new(words[0]);
+    let output = command
+        .args(&words[1..])
+        .current_dir(scene.root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{words:?}: {}", said(&output));
+}
+
+/// A disk can be taken out when its branch is.
+#[test]
+fn a_branch_that_was_removed_is_not_in_use() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "disk"]);
+    let disk = Disk::mount(&scene);
+    let mounted = mount(&scene, "br:disk=rw:a=rw,udba=none");
+    for name in ["1", "2"] {
+        fs::create_dir(mounted.at(name)).unwrap();
+        fs::write(mounted.at(name).join("f"), "").unwrap();
+    }
+    change(&scene, &["remove", "m", "disk"]);
+    disk.take_out(&scene);
+    assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
+    fs::write(mounted.at("f"), "").unwrap();
+    assert!(scene.at("a/f").exists());
+}
