@@ -182,6 +182,49 @@ fn whose_marks_count_can_be_said_of_a_branch() {
     assert!(told.contains("remove it, and add it again"), "{told}");
 }
 
+/// What hides by a device would show, with the device, if it were written as
+/// AuFS does.
+#[test]
+fn a_branch_that_was_said_to_have_other_marks_is_not_written() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "c"]);
+    for name in ["by_name", "by_device"] {
+        fs::write(scene.at(format!("c/{name}")), "").unwrap();
+    }
+    fs::write(scene.at("b/.wh.by_name"), "").unwrap();
+    let device = Command::new("mknod")
+        .arg(scene.at("b/by_device"))
+        .args(["c", "0", "0"])
+        .status();
+    assert!(device.unwrap().success());
+    let permission = || {
+        let list = String::from_utf8(branch(&scene, &["list", "m"]).stdout).unwrap();
+        let line = list.lines().find(|line| line.ends_with("/b")).unwrap();
+        line.to_owned()
+    };
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh+overlay:c,udba=none");
+    let seen =
+        || ["by_name", "by_device"].map(|name| fs::symlink_metadata(mounted.at(name)).is_ok());
+    for _ in 0..2 {
+        assert_eq!(seen(), [true, false]);
+        let told = refused(&scene, &["mode", "m", "b=rw"]);
+        assert!(told.contains("/b has marks of overlay"), "{told}");
+        assert!(told.contains("ufs convert"), "{told}");
+        assert_eq!(seen(), [true, false]);
+        // Not said again it is still so, and is told.
+        change(&scene, &["mode", "m", "b=ro+wh"]);
+        assert!(permission().contains("ro+wh+overlay"), "{}", permission());
+    }
+    // Those of AuFS are written on.
+    drop(mounted);
+    fs::remove_file(scene.at("b/by_device")).unwrap();
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh+aufs:c,udba=none");
+    change(&scene, &["mode", "m", "b=rw"]);
+    assert!(!mounted.at("by_name").exists() && mounted.at("by_device").exists());
+}
+
 #[test]
 fn lists_of_any_length_are_told_and_no_request_is_cut() {
     if !can_mount() {

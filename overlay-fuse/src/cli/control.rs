@@ -11,8 +11,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use overlay_core::dialect::aufs::Aufs;
 use overlay_core::dialect::{Dialect, Heed};
-use overlay_core::stack::directories::{BranchAccess, BranchForm, OpenedBranch, Opener};
+use overlay_core::stack::directories::{
+    BranchAccess, BranchForm, LayerFormat, OpenedBranch, Opener,
+};
 use overlay_core::union::{Live, Options};
 use overlay_core::{Branch as CoreBranch, BranchId, Error, Stack, Store};
 use parking_lot::Mutex;
@@ -56,6 +59,23 @@ enum Form {
     Aufs(Opaque),
     /// Layers of an overlay.
     Overlay(BranchForm),
+}
+
+impl Form {
+    /// Whose marks a branch gets that is written, as [`branches::given_form`]
+    /// has it.
+    fn written(self) -> BranchForm {
+        BranchForm::As(match self {
+            Form::Aufs(_) | Form::Overlay(BranchForm::Detected(_)) => {
+                LayerFormat::Aufs(Aufs::default())
+            }
+            Form::Overlay(BranchForm::As(format)) => match format {
+                LayerFormat::Auto | LayerFormat::Overlay => LayerFormat::Overlay,
+                LayerFormat::Containers => LayerFormat::Containers,
+                LayerFormat::Aufs(_) => LayerFormat::Aufs(Aufs::default()),
+            },
+        })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -208,8 +228,10 @@ impl Branches {
             }
             Word::Change(Change::Modify(path, _)) => {
                 let at = position(&before, &path)?;
-                if let (Some(old), Some(new)) = (before.get(at), next.mount.branches.get(at)) {
-                    modifiable(old, new)?;
+                if let (Some(old), Some(new)) = (before.get(at), next.mount.branches.get_mut(at)) {
+                    self.modifiable(old, new)?;
+                    let said = new.permission.clone();
+                    new.permission = said.with_marks_of(&old.permission);
                 }
                 self.modify(at, next, stack, opened)
             }
@@ -279,6 +301,31 @@ impl Branches {
         stack
             .set_access(held.id, store, heed)
             .map_err(|error| sentence(&error))
+    }
+
+    /// Whether a branch can become `new` while it is in use.
+    fn modifiable(&self, old: &Branch, new: &Branch) -> Result<(), String> {
+        let path = new.path.display();
+        let marks = branches::given_form(&old.permission);
+        let said = branches::given_form(&new.permission);
+        if said.is_some() && said != marks {
+            return Err(format!(
+                "whose marks {path} has cannot be changed: remove it, and add it again"
+            ));
+        }
+        if new.permission.access() != Access::ReadWrite {
+            return Ok(());
+        }
+        let word = match marks {
+            Some(marks) if marks == self.form.written() => return Ok(()),
+            Some(BranchForm::As(LayerFormat::Overlay)) => "overlay",
+            Some(_) => "aufs",
+            None => return Ok(()),
+        };
+        Err(format!(
+            "{path} has marks of {word}, as was said of it, and this mount writes others: leave it \
+             read-only, or remove it, convert it with ufs convert, and add it again"
+        ))
     }
 
     fn refuse_what_only_aufs_has(&self, branches: &[Branch]) -> Result<(), String> {
@@ -365,18 +412,6 @@ fn found(word: Word) -> Result<Word, String> {
 fn position(branches: &[Branch], path: &std::path::Path) -> Result<usize, String> {
     let at = branches.iter().position(|branch| branch.path == path);
     at.ok_or_else(|| format!("{} is no branch: see ufs branch list", path.display()))
-}
-
-/// Whether a branch can become `new` while it is in use.
-fn modifiable(old: &Branch, new: &Branch) -> Result<(), String> {
-    let path = new.path.display();
-    let form = branches::given_form(&new.permission);
-    if form.is_some() && form != branches::given_form(&old.permission) {
-        return Err(format!(
-            "whose marks {path} has cannot be changed: remove it, and add it again"
-        ));
-    }
-    Ok(())
 }
 
 /// How a branch is written is settled when it is first written.

@@ -239,6 +239,17 @@ impl Permission {
         self.attributes.contains(&attribute)
     }
 
+    /// The same with whose marks the branch has as `before` said it, unless it
+    /// is said anew, or is not to be said of such an access.
+    pub fn with_marks_of(mut self, before: &Permission) -> Permission {
+        let marks = [Attribute::OfAufs, Attribute::OfOverlay];
+        if self.access != Access::ReadWrite && !marks.iter().any(|mark| self.has(*mark)) {
+            let said = marks.into_iter().filter(|mark| before.has(*mark));
+            self.attributes.extend(said);
+        }
+        self
+    }
+
     /// `rw`, `ro+wh`, `rr+wh+icex`; else why not, and what to write.
     pub(super) fn read(text: &str) -> Result<Permission, String> {
         let mut words = text.split('+');
