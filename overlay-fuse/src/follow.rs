@@ -2,11 +2,11 @@
 //! of AuFS): each directory that the kernel knows is watched before any of its
 //! names is told, and what changes in it is taken out of the kernel's caches.
 //!
-//! Owns a thread, which ends soon after the mount does. Its one lock is a leaf.
+//! Owns a thread, which ends soon after the mount does. Its one lock is a leaf
+//! (`follow/watched.rs`).
 //! The kernel is told while nothing is held: it may wait for a request of its
 //! own to be answered first.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -18,9 +18,12 @@ use fuser::{INodeNo, Notifier};
 use overlay_core::union::{Inode, Live};
 use overlay_core::watch::{Change, Watcher};
 use overlay_core::{Error, FileKind, Name, NameBuf, Result, Union};
-use parking_lot::Mutex;
 
 use crate::epoch::{names_in, told};
+
+mod watched;
+
+use watched::Watched;
 
 /// How long the thread waits before it looks whether it is still needed.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -34,7 +37,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 #[derive(Debug)]
 pub(crate) struct Follower {
     watcher: Watcher,
-    watched: Mutex<HashSet<u64>>,
+    watched: Watched,
 }
 
 impl Follower {
@@ -44,45 +47,44 @@ impl Follower {
     pub(crate) fn new(union: &Union) -> Result<Arc<Follower>> {
         let follower = Follower {
             watcher: Watcher::new()?,
-            watched: Mutex::default(),
+            watched: Watched::default(),
         };
         let root = union.root();
-        match union.watch(&root, &follower.watcher)? {
-            true => follower.watched.lock().insert(root.number()),
-            false => {
-                return Err(Error::Unsupported(
-                    "a branch lies on a filesystem that does not tell what others change",
-                ));
-            }
+        let tells = |told| match told {
+            true => Ok(()),
+            false => Err(Error::Unsupported(
+                "a branch lies on a filesystem that does not tell what others change",
+            )),
         };
+        let watch = || union.watch(&root, &follower.watcher).and_then(tells);
+        follower.watched.note_after(root.number(), watch)?;
         Ok(Arc::new(follower))
     }
 
     /// Sees to it that changes in `directory` are told. Before a name in it is
     /// looked for: what happens after that is told.
     pub(crate) fn watch(&self, union: &Union, directory: &Arc<Inode>) {
-        if !self.watched.lock().insert(directory.number()) {
-            return;
-        }
-        match union.watch(directory, &self.watcher) {
-            Ok(true) => {}
-            Ok(false) => {
+        let watch = || union.watch(directory, &self.watcher);
+        match self.watched.note_after(directory.number(), watch) {
+            Ok(Some(false)) => {
                 tracing::warn!("a filesystem inside a branch does not tell what others change");
             }
+            Ok(Some(true) | None) => {}
+            // To be tried again at the next name.
             Err(error) => {
-                // To be tried again at the next name.
-                self.watched.lock().remove(&directory.number());
                 tracing::warn!(%error, "changes by others in a directory are not told");
             }
         }
     }
 
-    /// The kernel has forgotten `directory`.
+    /// The kernel has forgotten `directory`; nobody may have it but the caller.
     pub(crate) fn leave(&self, union: &Union, directory: &Arc<Inode>) {
-        if !self.watched.lock().remove(&directory.number()) {
-            return;
-        }
-        if let Err(error) = union.unwatch(directory, &self.watcher) {
+        // Who has come to it meanwhile looks only now whether it is watched.
+        let nobody_has = || Arc::strong_count(directory) == 1;
+        let left = self.watched.leave(directory.number(), nobody_has, || {
+            union.unwatch(directory, &self.watcher)
+        });
+        if let Err(error) = left {
             tracing::debug!(%error, "a directory is watched for nothing");
         }
     }
@@ -103,7 +105,7 @@ impl Follower {
 
     /// The branches have changed: directories may have other parts now.
     pub(crate) fn begin_again(&self) {
-        self.watched.lock().clear();
+        self.watched.take();
     }
 
     fn tell(&self, change: Change, live: &Live, kernel: &Notifier) {
@@ -115,7 +117,7 @@ impl Follower {
                 }
                 if let Some((number, FileKind::Directory)) = child(live, directory, &name) {
                     // It may have other parts now.
-                    self.watched.lock().remove(&number);
+                    self.watched.forget(number);
                 }
                 forget_name(kernel, directory, &name);
                 forget_attributes(kernel, directory);
@@ -125,7 +127,7 @@ impl Follower {
                 Some(name) => match child(live, directory, &name) {
                     Some((number, FileKind::Directory)) => {
                         // A mark on it may have changed.
-                        self.watched.lock().remove(&number);
+                        self.watched.forget(number);
                         forget_name(kernel, directory, &name);
                         forget_attributes(kernel, number);
                     }
@@ -134,7 +136,7 @@ impl Follower {
                 },
             },
             Change::Anything => {
-                let watched = std::mem::take(&mut *self.watched.lock());
+                let watched = self.watched.take();
                 tracing::warn!("too many changes by others at once: all is looked at again");
                 for directory in watched {
                     self.tell_of_directory(directory, live, kernel);
@@ -145,7 +147,7 @@ impl Follower {
 
     /// Anything in a directory may have changed.
     fn tell_of_directory(&self, directory: u64, live: &Live, kernel: &Notifier) {
-        self.watched.lock().remove(&directory);
+        self.watched.forget(directory);
         let own_name = {
             let now = live.now();
             let inode = now.known(directory);
