@@ -5,7 +5,7 @@
 //! inodes; the map is a leaf lock. What a change means for the union, and who
 //! else has to know, is not known here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -83,6 +83,11 @@ impl Watcher {
             self.known.lock().remove(&key);
         }
         Ok(())
+    }
+
+    /// The numbers under which directories are watched.
+    pub fn numbers(&self) -> HashSet<u64> {
+        self.known.lock().values().copied().collect()
     }
 
     /// Waits for changes, at most so long, and tells those that there are.

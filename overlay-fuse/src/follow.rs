@@ -104,7 +104,13 @@ impl Follower {
     }
 
     /// The branches have changed: directories may have other parts now.
-    pub(crate) fn begin_again(&self) {
+    ///
+    /// Those of `before` that lie on branches which have gone are watched no
+    /// more.
+    pub(crate) fn begin_again(&self, before: &Union, after: &Union) {
+        if let Err(error) = before.unwatch_gone(after, &self.watcher) {
+            tracing::debug!(%error, "a branch that has gone is watched for nothing");
+        }
         self.watched.take();
     }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use common::branches::{change, mount, read, scene};
-use common::{Mounted, Scene, can_mount, said};
+use common::{Mounted, Scene, can_mount, eventually, said};
 use rustix::fs::{Mode, OFlags};
 
 /// Holds a name without opening what has it.
@@ -143,4 +143,47 @@ fn a_branch_that_was_removed_is_not_in_use() {
     assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
     fs::write(mounted.at("f"), "").unwrap();
     assert!(scene.at("a/f").exists());
+}
+
+/// Whether somebody is told of changes in a directory.
+fn is_watched(path: PathBuf) -> bool {
+    let number = fs::metadata(path).unwrap().ino();
+    let wanted = format!("fanotify ino:{number:x} ");
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let open = processes.filter_map(|process| fs::read_dir(process.path().join("fdinfo")).ok());
+    let told = open.flatten().flatten();
+    let told = told.filter_map(|descriptor| read(descriptor.path()));
+    told.into_iter().any(|told| told.contains(&wanted))
+}
+
+#[test]
+fn a_branch_that_was_removed_is_not_watched() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a/d", "b/d/e", "b/x"]);
+    let mounted = mount(&scene, "br:a=rw:b=ro+wh,udba=notify");
+    let look = || {
+        for path in ["d/e/f", "x/f"] {
+            assert!(!mounted.at(path).exists());
+        }
+    };
+    look();
+    let watched = |paths: &[&str]| -> Vec<bool> {
+        let paths = paths.iter();
+        paths.map(|path| is_watched(scene.at(*path))).collect()
+    };
+    assert_eq!(
+        watched(&["a", "a/d", "b", "b/d", "b/d/e", "b/x"]),
+        [true; 6]
+    );
+    // Some of it was not asked for between two changes.
+    fs::create_dir(scene.at("c")).unwrap();
+    change(&scene, &["append", "m", "c"]);
+    change(&scene, &["remove", "m", "b"]);
+    assert_eq!(watched(&["b", "b/d", "b/d/e", "b/x"]), [false; 4]);
+    look();
+    fs::write(scene.at("c/new"), "").unwrap();
+    eventually("it is seen", || mounted.at("new").exists());
+    assert_eq!(watched(&["a", "a/d"]), [true; 2]);
 }

@@ -12,7 +12,7 @@ use super::options::Size;
 use super::table::ROOT;
 use crate::attr::{Attr, FileKind, Protection, SetAttr, StatFs};
 use crate::error::{Error, Result};
-use crate::stack::Branch;
+use crate::stack::{Branch, BranchId};
 use crate::watch::Watcher;
 
 impl Inode {
@@ -118,6 +118,31 @@ impl Union {
             }
         }
         Ok(whole)
+    }
+
+    /// Ends [`Union::watch`] for what lies on branches that the union `after`,
+    /// which has taken the place of this one, does not have.
+    pub fn unwatch_gone(&self, after: &Union, watcher: &Watcher) -> Result<()> {
+        let goes = |branch: BranchId| after.stack.branch(branch).is_none();
+        if !self.stack.branches().iter().any(|branch| goes(branch.id)) {
+            return Ok(());
+        }
+        for number in watcher.numbers() {
+            let inode = match self.known(number) {
+                Some(inode) => Some(inode),
+                None => self.recall(number)?.map(|entry| entry.inode),
+            };
+            let parts = inode.iter().flat_map(|inode| inode.parts());
+            for part in parts.filter(|part| goes(part.branch)) {
+                // One that others removed has no mark any more.
+                match part.node.descriptor() {
+                    Ok(Some(directory)) => watcher.remove(directory.as_fd())?,
+                    Ok(None) | Err(Error::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends [`Union::watch`].

@@ -70,6 +70,10 @@ impl Controlled {
         let answer = self.control.answer(text, &self.live);
         let after = Arc::clone(&self.live.now());
         if !Arc::ptr_eq(&before, &after) {
+            if let Some(follower) = &self.follower {
+                // First: what is asked from then on is watched.
+                follower.begin_again(&before, &after);
+            }
             drop((before, after));
             self.tell_the_kernel();
         }
@@ -78,10 +82,6 @@ impl Controlled {
 
     /// Before the reply: who has asked may look at once.
     fn tell_the_kernel(&self) {
-        if let Some(follower) = &self.follower {
-            // First: what is asked from then on is watched.
-            follower.begin_again();
-        }
         if let (Some(epoch), Some(kernel)) = (&self.epoch, self.notifier.get()) {
             let listings = self.listings.all();
             let listed = listings.iter().map(|listing| listing.inode().number());
