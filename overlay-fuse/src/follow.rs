@@ -17,7 +17,7 @@ use std::time::Duration;
 use fuser::{INodeNo, Notifier};
 use overlay_core::union::{Inode, Live};
 use overlay_core::watch::{Change, Watcher};
-use overlay_core::{Error, FileKind, Name, NameBuf, Result, Union};
+use overlay_core::{Error, FileKind, Name, Result, Union};
 
 use crate::epoch::{names_in, told};
 
@@ -117,16 +117,13 @@ impl Follower {
     fn tell(&self, change: Change, live: &Live, kernel: &Notifier) {
         match change {
             Change::Entry { directory, name } => {
-                let (name, spoken_of) = subject(&name);
-                if spoken_of == Subject::Directory {
-                    return self.tell_of_directory(directory, live, kernel);
+                // Where marks are attributes it is a name like others.
+                self.tell_of_name(directory, &name, live, kernel);
+                match subject(&name) {
+                    Subject::Itself => {}
+                    Subject::Name(name) => self.tell_of_name(directory, name, live, kernel),
+                    Subject::Directory => self.tell_of_directory(directory, live, kernel),
                 }
-                if let Some((number, FileKind::Directory)) = child(live, directory, &name) {
-                    // It may have other parts now.
-                    self.watched.forget(number);
-                }
-                forget_name(kernel, directory, &name);
-                forget_attributes(kernel, directory);
             }
             Change::Content { directory, name } => match name {
                 None => forget_attributes(kernel, directory),
@@ -149,6 +146,16 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// A name came, went, or means something else.
+    fn tell_of_name(&self, directory: u64, name: &Name, live: &Live, kernel: &Notifier) {
+        if let Some((number, FileKind::Directory)) = child(live, directory, name) {
+            // It may have other parts now.
+            self.watched.forget(number);
+        }
+        forget_name(kernel, directory, name);
+        forget_attributes(kernel, directory);
     }
 
     /// Anything in a directory may have changed.
@@ -195,23 +202,23 @@ fn follow(follower: &Weak<Follower>, live: &Weak<Live>, notifier: &OnceLock<Noti
     }
 }
 
-/// What a changed entry speaks of.
+/// What an entry speaks of, if it is a mark of AuFS or of container tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Name,
+enum Subject<'a> {
+    Itself,
+    Name(&'a Name),
     Directory,
 }
 
-/// The name that an entry is, or speaks of.
-fn subject(name: &NameBuf) -> (NameBuf, Subject) {
+fn subject(name: &Name) -> Subject<'_> {
     let bytes = name.as_bytes();
     if bytes == OPAQUE {
-        return (name.clone(), Subject::Directory);
+        return Subject::Directory;
     }
-    let spoken_of = bytes
-        .strip_prefix(MARK)
-        .and_then(|rest| Name::new(rest).ok());
-    (spoken_of.unwrap_or(name).to_owned(), Subject::Name)
+    let spoken_of = bytes.strip_prefix(MARK).map(Name::new);
+    spoken_of
+        .and_then(|name| name.ok())
+        .map_or(Subject::Itself, Subject::Name)
 }
 
 /// What has the name now.

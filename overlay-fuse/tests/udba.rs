@@ -168,6 +168,24 @@ fn what_others_change_is_seen_when_it_happens_with_notify() {
     everything_is_seen(&Scene::new(Udba::Notify), |what, holds| soon(what, holds));
 }
 
+/// In overlayfs' dialect they are names like others, and no marks.
+#[test]
+fn names_of_other_marks_are_followed_with_notify() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new(Udba::Notify);
+    for name in [".wh.f", ".wh..wh..opq", ".wh."] {
+        let path = format!("d/{name}");
+        assert_eq!(scene.seen(&path), None);
+        scene.beside(&format!("echo -n here >lower/{path}"));
+        soon(name, || scene.seen(&path).as_deref() == Some(b"here"));
+        assert_eq!(scene.seen("d/f").unwrap(), b"old");
+        scene.beside(&format!("rm lower/{path}"));
+        soon(name, || scene.seen(&path).is_none());
+    }
+}
+
 #[test]
 fn what_others_change_is_not_looked_for_with_none() {
     if !can_mount() {
