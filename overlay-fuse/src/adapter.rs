@@ -454,7 +454,7 @@ impl Filesystem for Adapter {
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: bool, reply: ReplyEmpty) {
         reply::empty(reply, asked("fsyncdir", ino), || {
-            self.now().union.sync_dir(self.listings.get(fh.0)?.inode())
+            self.now().union.sync_dir(&self.listings.get(fh.0)?.inode())
         });
     }
 

@@ -63,7 +63,7 @@ impl Listing {
     }
 
     /// The directory.
-    pub(crate) fn inode(&self) -> &Arc<Inode> {
+    pub(crate) fn inode(&self) -> Arc<Inode> {
         self.handle.inode()
     }
 
@@ -117,7 +117,7 @@ impl Listing {
             // Names first, look-ups after: the directory's locks are free by then.
             let batch = self.batch(union, position)?;
             for listed in &batch {
-                let told = match union.lookup(self.inode(), &listed.name) {
+                let told = match union.lookup(&self.inode(), &listed.name) {
                     Ok(Some(entry)) => Told::of(union, &entry, presentation),
                     // Removed since the snapshot.
                     Ok(None) => continue,
@@ -184,7 +184,7 @@ impl Listing {
             return Room::None;
         }
         if offset < FIRST {
-            return add(union.parent_number(self.inode()), FIRST, "..");
+            return add(union.parent_number(&self.inode()), FIRST, "..");
         }
         Room::Left
     }

@@ -103,6 +103,10 @@ impl Disk {
 
     /// Nobody may use it.
     fn take_out(self, scene: &Scene) {
+        // Of a branch that is only read the server has a mount of its own, which
+        // an unmount leaves alone.
+        let device = fs::metadata(&self.0).unwrap().dev();
+        assert_eq!(held_by_servers(device), [""; 0]);
         run(scene, &["umount", "disk"]);
         std::mem::forget(self);
     }
@@ -113,6 +117,22 @@ impl Drop for Disk {
         let detached = Command::new("umount").arg("-l").arg(&self.0).status();
         assert!(detached.unwrap().success());
     }
+}
+
+/// What servers hold on a filesystem.
+fn held_by_servers(device: u64) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let processes = processes.map(|process| process.path());
+    let serves = |process: &PathBuf| {
+        read(process.join("cmdline")).is_some_and(|words| words.contains("ufsmount"))
+    };
+    let held = processes.filter(serves).flat_map(|process| {
+        let open = fs::read_dir(process.join("fd")).into_iter().flatten();
+        open.flatten().map(|descriptor| descriptor.path())
+    });
+    let on_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|attr| attr.dev() == device);
+    let named = |path: PathBuf| fs::read_link(path).unwrap().display().to_string();
+    held.filter(on_it).map(named).collect()
 }
 
 fn run(scene: &Scene, words: &[&str]) {
@@ -143,6 +163,50 @@ fn a_branch_that_was_removed_is_not_in_use() {
     assert_eq!(fs::read_dir(&mounted.point).unwrap().count(), 0);
     fs::write(mounted.at("f"), "").unwrap();
     assert!(scene.at("a/f").exists());
+}
+
+/// To whoever has it open it is a directory that was removed.
+#[test]
+fn a_directory_that_is_open_does_not_hold_the_branch_that_it_was_on() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a/both", "disk"]);
+    for (access, udba) in [("ro+wh", "none"), ("ro+wh", "notify"), ("rw", "none")] {
+        let disk = Disk::mount(&scene);
+        for path in ["only", "only/sub", "both", "held"] {
+            fs::create_dir(scene.at("disk").join(path)).unwrap();
+        }
+        fs::write(scene.at("disk/both/f"), "").unwrap();
+        let mounted = mount(&scene, &format!("br:a=rw:disk={access},udba={udba}"));
+        fs::write(mounted.at("both/mine"), "mine").unwrap();
+        let open = |path: &str| File::open(mounted.at(path)).unwrap();
+        let number = |file: &File| file.metadata().unwrap().ino();
+        let directories = ["only", "only/sub", "both", ""].map(open);
+        let numbers = directories.each_ref().map(number);
+        // In a directory that was on both.
+        let mine = open("both/mine");
+        let held = hold(&mounted, "held");
+        change(&scene, &["remove", "m", "disk"]);
+        disk.take_out(&scene);
+        assert_eq!(directories.each_ref().map(number), numbers);
+        for gone in &directories[..2] {
+            assert_eq!(fs::read_dir(descriptor(gone)).unwrap().count(), 0);
+            assert!(gone.metadata().unwrap().is_dir());
+        }
+        assert!(by_descriptor(&held).is_err());
+        assert_eq!(std::io::read_to_string(&mine).unwrap(), "mine");
+        assert_eq!(
+            fs::read_dir(descriptor(&directories[2])).unwrap().count(),
+            1
+        );
+        fs::remove_file(mounted.at("both/mine")).unwrap();
+        // Over another change, too.
+        fs::create_dir(scene.at("more")).unwrap();
+        change(&scene, &["append", "m", "more"]);
+        assert_eq!(directories.each_ref().map(number), numbers);
+        fs::remove_dir(scene.at("more")).unwrap();
+    }
 }
 
 /// Whether somebody is told of changes in a directory.

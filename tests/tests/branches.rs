@@ -351,7 +351,7 @@ fn what_is_open_follows_its_file_over_a_change_and_a_copy_up() {
     assert_eq!(content(&now, &reads), b"new");
     now.write(&writes, b"more", 0).unwrap();
     assert_eq!(content(&now, &reads), b"more");
-    assert_eq!(now.attr(reads.inode()).unwrap().size, 4);
+    assert_eq!(now.attr(&reads.inode()).unwrap().size, 4);
 }
 
 #[test]

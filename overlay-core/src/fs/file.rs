@@ -63,7 +63,7 @@ impl File {
 
     /// The attributes.
     pub fn metadata(&self) -> Result<Attr> {
-        self.union.attr(self.handle.inode())
+        self.union.attr(&self.handle.inode())
     }
 
     /// Sets the size in bytes.

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::inode::{Body, DirState, Directory, Indexed, Inode, Other};
+use super::gone::Gone;
+use super::inode::{Body, DirState, Directory, Indexed, Inode, Lower, Other};
 use super::opened::{Opened, Use};
 use super::origin::Impure;
-use super::part::{Copy, Latest, Parts};
-use super::table::Table;
+use super::part::{Copy, Latest, Object, Part, Parts};
+use super::table::{ObjectId, Table};
 use super::{Options, Union};
 use crate::attr::FileKind;
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ impl Union {
         after.recover_after(self)?;
         let mut moves = Vec::new();
         for opened in open {
-            let inode = after.inode_after(opened.inode())?;
+            let inode = after.inode_after(&opened.inode())?;
             moves.push((opened, inode));
         }
         // Nothing fails from here on.
@@ -86,7 +87,7 @@ impl Union {
                 (Use::Listing, _) | (Use::Reading | Use::Writing, Some(_)) => false,
             };
             if in_use {
-                names.push(path_of(inode));
+                names.push(path_of(&inode));
             }
         }
         names.sort();
@@ -120,8 +121,7 @@ impl Union {
                 let left = parts.filter(|part| self.stack.branch(part.branch).is_some());
                 let left: Vec<_> = left.cloned().collect();
                 let parts = match left.is_empty() {
-                    // Nobody looks into it any more, but for its attributes.
-                    true => directory.parts().to_vec(),
+                    true => vec![gone(before)],
                     false => left,
                 };
                 Body::Directory(Box::new(Directory {
@@ -131,7 +131,7 @@ impl Union {
                     state: RwLock::new(DirState { removed: true }),
                 }))
             }
-            Body::Other(other) => Body::Other(other.again()),
+            Body::Other(other) => Body::Other(other.again(&self.stack)),
         };
         let (number, shown) = (before.number(), before.shown_number());
         let protected = before.protected.again();
@@ -139,8 +139,26 @@ impl Union {
     }
 }
 
+/// What is left of a directory that went with its branches.
+fn gone(before: &Inode) -> Part {
+    let attr = before.node().attr().unwrap_or_else(|error| {
+        tracing::debug!(%error, "of a directory that goes no attributes are kept");
+        Gone::UNKNOWN
+    });
+    Part {
+        branch: before.home(),
+        node: Object::ReadOnly(Arc::new(Gone::new(attr))),
+        id: ObjectId::new(0, 0),
+        file_whiteouts: false,
+    }
+}
+
 impl Other {
-    fn again(&self) -> Other {
+    /// The same for a union of `stack`, without what lies elsewhere: that keeps
+    /// nothing but the data that is read.
+    fn again(&self, stack: &Stack) -> Other {
+        let lacks_data = self.lacks_data.load(Ordering::Acquire);
+        let stays = |lower: &&Lower| lacks_data || stack.branch(lower.branch).is_some();
         let copy = self.copy.get().map(|copy| Copy {
             branch: copy.branch,
             node: Arc::clone(&copy.node),
@@ -154,9 +172,9 @@ impl Other {
         Other {
             kind: self.kind,
             copy: copy.map_or_else(Latest::none, Latest::new),
-            lower: self.lower.clone(),
+            lower: self.lower.as_ref().filter(stays).cloned(),
             data: self.data.clone(),
-            lacks_data: AtomicBool::new(self.lacks_data.load(Ordering::Acquire)),
+            lacks_data: AtomicBool::new(lacks_data),
             indexed: indexed.map(Box::new),
         }
     }

@@ -66,13 +66,14 @@ impl Handle {
     }
 
     /// The inode it was opened on.
-    pub fn inode(&self) -> &Arc<Inode> {
+    pub fn inode(&self) -> Arc<Inode> {
         self.opened.inode()
     }
 
     /// The file that shows now: the copy if there is one.
     pub(super) fn file(&self) -> Result<Arc<dyn OpenFile>> {
-        let now = self.inode().home_of_copied_data();
+        let inode = self.inode();
+        let now = inode.home_of_copied_data();
         {
             let source = self.source.read();
             if source.copy == now {
@@ -86,7 +87,7 @@ impl Handle {
                 // The original was moved, and this is where it is now.
                 Writes::TheEnd | Writes::Everything => Access::Write,
             };
-            source.file = self.inode().node().open(access)?;
+            source.file = inode.node().open(access)?;
             source.copy = now;
         }
         Ok(Arc::clone(&source.file))
@@ -175,14 +176,14 @@ impl Union {
     /// Writes at `offset`; `EBADF` on a handle that was opened for reading,
     /// `EPERM` before the end of an append-only file.
     pub fn write(&self, handle: &Handle, data: &[u8], offset: u64) -> Result<usize> {
-        let _staying = self.moves.stay(handle.inode());
+        let _staying = self.moves.stay(&handle.inode());
         handle.file_for_writing(offset)?.write_at(data, offset)
     }
 
     /// `fallocate(2)` with its `mode` bits. Of an append-only file it changes
     /// nothing that is there.
     pub fn allocate(&self, handle: &Handle, mode: u32, offset: u64, len: u64) -> Result<()> {
-        let _staying = self.moves.stay(handle.inode());
+        let _staying = self.moves.stay(&handle.inode());
         let file = match mode & !KEEP_SIZE {
             // Nothing is written, so it is nowhere before the end.
             0 => handle.file_for_writing(u64::MAX)?,
@@ -205,26 +206,27 @@ impl Union {
         to_offset: u64,
         len: u64,
     ) -> Result<u64> {
-        let _staying = self.moves.stay(to.inode());
+        let _staying = self.moves.stay(&to.inode());
         let target = to.file_for_writing(to_offset)?;
         target.copy_range(to_offset, &*from.file()?, from_offset, len)
     }
 
     /// The attributes of an open file, through its descriptor.
     pub fn attr_of_handle(&self, handle: &Handle) -> Result<Attr> {
-        if handle.inode().lacks_data() || handle.inode().indexed().is_some() {
+        let inode = handle.inode();
+        if inode.lacks_data() || inode.indexed().is_some() {
             // The descriptor is of the data, or does not know of all links.
-            return self.attr(handle.inode());
+            return self.attr(&inode);
         }
         let attr = handle.file()?.attr()?;
-        Ok(handle.inode().shown(attr))
+        Ok(inode.shown(attr))
     }
 
     /// Sets the size through an open file: allowed whatever the file's mode
     /// is by now; `EBADF` on a handle that was opened for reading, `EPERM` for
     /// an append-only file.
     pub fn set_len(&self, handle: &Handle, len: u64) -> Result<()> {
-        let _staying = self.moves.stay(handle.inode());
+        let _staying = self.moves.stay(&handle.inode());
         handle.file_for_changing()?.set_len(len)
     }
 }

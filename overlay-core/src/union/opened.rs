@@ -2,15 +2,16 @@
 //! go on with another inode when the branches change, and keep a branch from
 //! being taken away.
 //!
-//! The registry outlives a change of the branches. Its map is a leaf.
+//! The registry outlives a change of the branches. Its map is a leaf, and so is
+//! the lock of what is open.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
+use parking_lot::RwLock;
 
 use super::inode::Inode;
-use super::part::Latest;
 
 /// How an inode is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub(super) enum Use {
 /// One open file or directory.
 #[derive(Debug)]
 pub(super) struct Opened {
-    inode: Latest<Arc<Inode>>,
+    /// What was there before is let go: it holds branches that may have gone.
+    inode: RwLock<Arc<Inode>>,
     how: Use,
     number: u64,
     opens: Weak<Opens>,
@@ -44,7 +46,7 @@ impl Opens {
     pub fn enter(self: &Arc<Opens>, inode: &Arc<Inode>, how: Use) -> Arc<Opened> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let opened = Arc::new(Opened {
-            inode: Latest::new(Arc::clone(inode)),
+            inode: RwLock::new(Arc::clone(inode)),
             how,
             number,
             opens: Arc::downgrade(self),
@@ -62,10 +64,8 @@ impl Opens {
 
 impl Opened {
     /// The inode that it is open on.
-    pub fn inode(&self) -> &Arc<Inode> {
-        self.inode
-            .get()
-            .unwrap_or_else(|| unreachable!("it is made with one"))
+    pub fn inode(&self) -> Arc<Inode> {
+        Arc::clone(&self.inode.read())
     }
 
     /// How.
@@ -75,7 +75,9 @@ impl Opened {
 
     /// It goes on with another inode, of the same object.
     pub fn move_to(&self, inode: Arc<Inode>) {
-        self.inode.set(inode);
+        let before = std::mem::replace(&mut *self.inode.write(), inode);
+        // Not under the lock: an inode's drop goes to its table.
+        drop(before);
     }
 }
 

@@ -35,7 +35,7 @@ pub struct DirHandle {
 
 impl DirHandle {
     /// The directory it was opened on.
-    pub fn inode(&self) -> &Arc<Inode> {
+    pub fn inode(&self) -> Arc<Inode> {
         self.opened.inode()
     }
 }
@@ -113,7 +113,7 @@ impl Union {
         let snapshot = match known {
             Some(snapshot) if from > 0 => snapshot,
             Some(_) | None => {
-                let fresh = self.list(dir.inode())?;
+                let fresh = self.list(&dir.inode())?;
                 *dir.snapshot.lock() = Some(Arc::clone(&fresh));
                 fresh
             }

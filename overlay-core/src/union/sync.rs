@@ -107,12 +107,13 @@ impl Union {
     /// union fails.
     pub fn sync_file(&self, handle: &Handle, what: SyncWhat) -> Result<()> {
         let source = handle.file()?;
-        let Some(copy) = handle.inode().copy() else {
+        let inode = handle.inode();
+        let Some(copy) = inode.copy() else {
             // A lower file is as durable as it will ever be.
             return self.lost.check();
         };
         if self.options.durability.syncs() {
-            return match handle.inode().lacks_data() {
+            return match inode.lacks_data() {
                 // Of a copy without data, the attributes.
                 true => copy.sync(),
                 false => source.sync(what),

@@ -71,7 +71,7 @@ struct Numbering {
     given: DashMap<ObjectId, u64>,
     /// Numbers of the names of lower files with several hard links, and of
     /// directories that lie in several places.
-    split: Arc<DashMap<(u64, NameBuf), u64>>,
+    split: DashMap<(u64, NameBuf), u64>,
 }
 
 /// Known inodes by number.
@@ -97,7 +97,7 @@ impl Table {
             numbering: Numbering {
                 numbers: Arc::new(numbers),
                 given: DashMap::new(),
-                split: Arc::default(),
+                split: DashMap::new(),
             },
             trails: Trails::new(options.nfs_export),
             handed_over: false,

@@ -96,7 +96,7 @@ impl Core {
         self.writable = !now.is_read_only();
         self.union = Some(now);
         for held in self.held.values_mut() {
-            held.inode = Arc::clone(held.handle.inode());
+            held.inode = held.handle.inode();
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Table {
             known,
             lent: lent.collect(),
             numbering: Numbering {
-                split: Arc::clone(&before.numbering.split),
+                split: before.numbering.split.clone(),
                 numbers: Arc::clone(&numbers),
                 given,
             },
