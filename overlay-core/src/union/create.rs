@@ -20,6 +20,7 @@ use crate::layer::{
     Access, New, NewKind, Node, OpenFile, Removal, RenameMode, Staged, WritableNode,
 };
 use crate::name::Name;
+use crate::stack::BranchId;
 
 /// What an unprivileged process needs to open its own file for writing.
 const OWNER_RW: u32 = 0o600;
@@ -37,8 +38,11 @@ struct Asked<'a> {
     then: Then,
 }
 
+/// An open file, and the branch that it lies on.
+type OpenAt = (Arc<dyn OpenFile>, BranchId);
+
 /// A new object, and its file if it was opened.
-type Made = (Entry, Option<Arc<dyn OpenFile>>);
+type Made = (Entry, Option<OpenAt>);
 
 /// What happens to a new object.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,14 +100,23 @@ impl Union {
             caller,
             then: Then::Open,
         };
-        let (entry, file) = self.make(parent, name, &asked)?;
-        let file = match file {
-            Some(file) => file,
-            None => entry.inode.node().open(Access::Write)?,
-        };
-        let opened = self.opens.enter(&entry.inode, Use::Writing);
-        let handle = Handle::new(opened, file, Writes::Everything);
+        let (entry, made) = self.make(parent, name, &asked)?;
+        let handle = self.open_made(&entry.inode, made)?;
         Ok((entry, handle))
+    }
+
+    /// The handle of a new file. Nothing keeps that from moving to another
+    /// branch meanwhile, so the one is told where it was made.
+    fn open_made(&self, inode: &Arc<Inode>, made: Option<OpenAt>) -> Result<Handle> {
+        let (file, home) = match made {
+            Some(made) => made,
+            None => {
+                let _staying = self.moves.stay(inode);
+                (inode.node().open(Access::Write)?, inode.home())
+            }
+        };
+        let opened = self.opens.enter(inode, Use::Writing);
+        Ok(Handle::new(opened, file, Some(home), Writes::Everything))
     }
 
     fn make(&self, parent: &Arc<Inode>, name: &Name, asked: &Asked<'_>) -> Result<Made> {
@@ -196,7 +209,7 @@ impl Union {
         // Just made, without a mark: none need be looked for.
         entry.inode.protected.settle(Protection::NONE);
         self.touch(target, parent);
-        Ok(Some((entry, file)))
+        Ok(Some((entry, file.map(|file| (file, target.branch)))))
     }
 
     /// Whether an object of this kind would be a whiteout on a writable branch.
@@ -311,5 +324,49 @@ impl Union {
             self.take_the_place(target, dir, name, &node)?;
         }
         Ok(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::union::Options;
+    use crate::{MemStorage, Stack};
+
+    #[test]
+    fn a_new_file_that_has_moved_is_written_where_it_is() {
+        let above = MemStorage::new();
+        above.write("target", b"old").unwrap();
+        let stack = Stack::new().upper(above).upper(MemStorage::new());
+        let options = Options {
+            create: "rr".parse().unwrap(),
+            ..Options::default()
+        };
+        let union = Union::with_options(stack, options).unwrap();
+        let root = union.root();
+        let caller = Caller {
+            owner: Owner { uid: 0, gid: 0 },
+            umask: 0,
+        };
+        let name = |name: &'static str| Name::new(name.as_bytes()).unwrap();
+        let asked = Asked {
+            kind: NewKind::Regular,
+            mode: 0o644,
+            caller: &caller,
+            then: Then::Open,
+        };
+        // In turns: the second one lies below.
+        union
+            .create_file(&root, name("first"), 0o644, &caller)
+            .unwrap();
+        let (entry, made) = union.make(&root, name("new"), &asked).unwrap();
+        let home = entry.inode.home();
+        let (from, to) = ((&root, name("new")), (&root, name("target")));
+        union.rename(from, to, RenameMode::Replace).unwrap();
+        assert_ne!(entry.inode.home(), home);
+        let handle = union.open_made(&entry.inode, made).unwrap();
+        union.write(&handle, b"new", 0).unwrap();
+        assert_eq!(union.attr(&entry.inode).unwrap().size, 3);
     }
 }

@@ -61,6 +61,9 @@ impl Union {
         if source.is_none() {
             self.writable(inode, DataNeeded::All)?;
         }
+        // From here on until it has its name: a file with several does not move,
+        // and who moves one has counted them.
+        let _staying = self.moves.stay(inode);
         let node = inode.copy().ok_or(Error::Stale)?;
         let mut locked = vec![parent];
         locked.extend(source.as_ref().map(|link| &link.parent));

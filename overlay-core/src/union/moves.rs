@@ -1,5 +1,6 @@
 //! Files that are written stay where they are: while one is moved to another
-//! branch nobody writes to the original, or what is written would be lost.
+//! branch nobody writes to the original, or what is written would be lost; and
+//! nobody gives it another name, which would go on with the original.
 //!
 //! Only where several branches can be written: elsewhere no file is moved, and
 //! nothing is locked. One lock for many inodes, of which few are ever moved.
@@ -30,7 +31,7 @@ impl Moves {
         self.lock_of(inode).map(RwLock::read)
     }
 
-    /// While the guard lives, nothing is written to `inode`.
+    /// While the guard lives, nothing is written to `inode`, and it gets no name.
     pub fn begin(&self, inode: &Inode) -> Option<RwLockWriteGuard<'_, ()>> {
         self.lock_of(inode).map(RwLock::write)
     }

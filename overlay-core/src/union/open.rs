@@ -53,15 +53,19 @@ struct Source {
 }
 
 impl Handle {
-    pub(super) fn new(opened: Arc<Opened>, file: Arc<dyn OpenFile>, writes: Writes) -> Handle {
-        let inode = opened.inode();
+    /// For `file`, which lies on the writable branch `copy`, if it does: its
+    /// inode may be on another one by now, and then that is opened at the first
+    /// use.
+    pub(super) fn new(
+        opened: Arc<Opened>,
+        file: Arc<dyn OpenFile>,
+        copy: Option<BranchId>,
+        writes: Writes,
+    ) -> Handle {
         Handle {
-            writes,
-            source: RwLock::new(Source {
-                file,
-                copy: inode.home_of_copied_data(),
-            }),
             opened,
+            writes,
+            source: RwLock::new(Source { file, copy }),
         }
     }
 
@@ -144,9 +148,7 @@ impl Union {
             let copy = inode.home_of_copied_data();
             let file = self.open_data(inode)?;
             let opened = self.opens.enter(inode, Use::Reading);
-            let handle = Handle::new(opened, file, Writes::Nothing);
-            handle.source.write().copy = copy;
-            return Ok(handle);
+            return Ok(Handle::new(opened, file, copy, Writes::Nothing));
         }
         self.target()?;
         self.permit_open(inode, options)?;
@@ -165,7 +167,8 @@ impl Union {
             false => Writes::Everything,
         };
         let opened = self.opens.enter(inode, Use::Writing);
-        Ok(Handle::new(opened, file, writes))
+        let copy = inode.home_of_copied_data();
+        Ok(Handle::new(opened, file, copy, writes))
     }
 
     /// Reads at `offset`; short only at the end.
