@@ -226,6 +226,35 @@ fn a_branch_that_was_said_to_have_other_marks_is_not_written() {
 }
 
 #[test]
+fn a_branch_of_a_mount_that_is_read_only_is_told_to_be_so() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b"]);
+    let told = || {
+        let list = branch(&scene, &["list", "--json", "m"]).stdout;
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+        let branches = list["branches"].as_array().unwrap().clone();
+        let permission = |branch: &serde_json::Value| branch["permission"].to_string();
+        branches
+            .iter()
+            .map(permission)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for (options, permissions) in [
+        ("br:a=rw:b,ro", r#""ro+wh" "ro""#),
+        ("br:a=rw+nolwh:b=rr+wh,ro", r#""ro+wh" "rr+wh""#),
+        ("br:a=rw:b", r#""rw" "ro""#),
+    ] {
+        let _mounted = mount(&scene, options);
+        assert_eq!(told(), permissions, "{options}");
+    }
+    let _mounted = scene.mount_with("ro");
+    assert_eq!(told(), r#""ro" "ro""#);
+}
+
+#[test]
 fn lists_of_any_length_are_told_and_no_request_is_cut() {
     if !can_mount() {
         return;

@@ -128,16 +128,27 @@ impl Branches {
             written: written(&branch.storage),
         });
         let held: Vec<Held> = held.collect();
+        // As `Mount` has it: the kernel writes to none that begins without.
+        let access = match held.iter().any(|held| held.written.is_some())
+            && !plan.options.has(MountFlag::ReadOnly)
+        {
+            true => MountAccess::ReadWrite,
+            false => MountAccess::ReadOnly,
+        };
+        if access == MountAccess::ReadOnly {
+            for branch in &mut mount.branches {
+                let said = branch.permission.clone();
+                branch.permission = match form {
+                    Form::Aufs(_) => said.read_only(),
+                    // Marks count in any case.
+                    Form::Overlay(_) => Access::ReadOnly.into(),
+                };
+            }
+        }
         Branches {
             opener: branches::opener(plan),
             form,
-            // As `Mount` has it: the kernel writes to none that begins without.
-            access: match held.iter().any(|held| held.written.is_some())
-                && !plan.options.has(MountFlag::ReadOnly)
-            {
-                true => MountAccess::ReadWrite,
-                false => MountAccess::ReadOnly,
-            },
+            access,
             state: Mutex::new(State { mount, held }),
         }
     }

@@ -250,6 +250,18 @@ impl Permission {
         self
     }
 
+    /// What it is where nothing can be written: whiteouts of a branch that
+    /// could be count.
+    pub fn read_only(self) -> Permission {
+        match self.access {
+            Access::ReadOnly | Access::RealReadOnly => self,
+            Access::ReadWrite => Permission {
+                access: Access::ReadOnly,
+                attributes: BTreeSet::from([Attribute::Whiteouts]),
+            },
+        }
+    }
+
     /// `rw`, `ro+wh`, `rr+wh+icex`; else why not, and what to write.
     pub(super) fn read(text: &str) -> Result<Permission, String> {
         let mut words = text.split('+');
