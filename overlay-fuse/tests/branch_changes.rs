@@ -226,6 +226,53 @@ fn a_branch_that_was_said_to_have_other_marks_is_not_written() {
 }
 
 #[test]
+fn what_is_damaged_in_the_root_of_a_branch_is_told_with_the_branch() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "c"]);
+    for (name, is_directory) in [
+        (".wh..wh.aufs", true),
+        (".wh..wh.plnk", false),
+        (".wh..wh.orph", false),
+    ] {
+        let strange = scene.at("b").join(name);
+        match is_directory {
+            true => fs::create_dir(&strange).unwrap(),
+            false => fs::write(&strange, "").unwrap(),
+        }
+        // As it was said.
+        let branch = |told: &str| told.contains("\"b\"") || told.contains("/b");
+        let names = |told: &str| branch(told) && told.contains(name);
+        let output = scene.run(["-o", "br:b=rw:c", "m"]);
+        assert!(!output.status.success(), "{name}");
+        assert!(names(&said(&output)), "{}", said(&output));
+        let mounted = mount(&scene, "br:a=rw:c=ro");
+        let told = refused(&scene, &["prepend", "m", "b=rw"]);
+        assert!(names(&told), "{told}");
+        change(&scene, &["append", "m", "b"]);
+        let told = refused(&scene, &["mode", "m", "b=rw"]);
+        assert!(names(&told), "{told}");
+        drop(mounted);
+        match is_directory {
+            true => fs::remove_dir(&strange).unwrap(),
+            false => fs::remove_file(&strange).unwrap(),
+        }
+        assert_eq!(fs::read_dir(scene.at("b")).unwrap().count(), 0);
+    }
+    // One that was written before is looked at again.
+    let _mounted = mount(&scene, "br:a=rw:b=rw");
+    change(&scene, &["mode", "m", "b=ro"]);
+    fs::remove_dir(scene.at("b/.wh..wh.plnk")).unwrap();
+    fs::write(scene.at("b/.wh..wh.plnk"), "").unwrap();
+    let told = refused(&scene, &["mode", "m", "b=rw"]);
+    assert!(
+        told.contains("/b") && told.contains(".wh..wh.plnk"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_branch_of_a_mount_that_is_read_only_is_told_to_be_so() {
     if !can_mount() {
         return;

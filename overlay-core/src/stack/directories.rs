@@ -27,6 +27,7 @@ mod branch;
 mod error;
 mod format;
 mod look;
+mod names;
 mod opener;
 mod owners;
 mod place;
@@ -159,6 +160,7 @@ impl Directories {
                 .map_err(|error| work.refused_for(upper, error))?;
             let dialect = self.format.of_upper(namespace);
             require_marks(&*storage, dialect, upper)?;
+            names::require_names(&*WritableStorage::root(&*storage), dialect, upper)?;
             let owned = self.ownership.of_upper(Arc::clone(&storage), upper)?;
             stack = stack.upper_as(owned, dialect);
         }

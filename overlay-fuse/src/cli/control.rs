@@ -295,7 +295,12 @@ impl Branches {
             written.map_err(|error| sentence(&error))?;
         }
         let (store, heed) = match (&directory.access, &held.written) {
-            (BranchAccess::Writable { .. }, Some(written)) => (written.clone(), Heed::Marks),
+            (BranchAccess::Writable { .. }, Some(written)) => {
+                let dialect = stack.branch(held.id).map(|branch| branch.dialect);
+                let looked = Opener::look_again(&branch.path, written, dialect.unwrap_or_default());
+                looked.map_err(|error| error.to_string())?;
+                (written.clone(), Heed::Marks)
+            }
             (BranchAccess::Writable { .. }, None) => {
                 let new = self.open(branch, &branches)?;
                 held.written = Some(new.store.clone());

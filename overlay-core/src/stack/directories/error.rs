@@ -232,6 +232,20 @@ pub enum SetupError {
         /// The branch.
         path: PathBuf,
     },
+    /// What AuFS keeps in the root of a branch is something else.
+    #[error(
+        "{role} {path:?} is damaged: {name} in it, which is of AuFS, is no {expected}: move it away"
+    )]
+    StrangeName {
+        /// What it was meant to be.
+        role: Role,
+        /// As it was given.
+        path: PathBuf,
+        /// The name in its root.
+        name: String,
+        /// What should have that name.
+        expected: &'static str,
+    },
     /// A branch to be converted is the upper layer of a union of ours, or
     /// being converted.
     #[error(

@@ -12,7 +12,7 @@ use super::format::LayerFormat;
 use super::owners::Ownership;
 use super::place::Place;
 use super::undo::Undo;
-use super::{Marks, may_write_trusted, refuse_kernel_overlay, require_marks, when_free};
+use super::{Marks, may_write_trusted, names, refuse_kernel_overlay, require_marks, when_free};
 use crate::dialect::aufs::{BASE, PLINKS, orphans};
 use crate::dialect::{Aufs, Dialect, Heed, Namespace};
 use crate::layer::dir::{AccessTimes, Descriptors, DirStorage, DirUpper, Signs, WorkAt};
@@ -118,6 +118,18 @@ impl Opener {
     pub fn find(path: &Path) -> Result<PathBuf, SetupError> {
         let mounts = MountTable::read().map_err(SetupError::NoProc)?;
         Ok(Place::find(Role::Branch, path, &mounts)?.real)
+    }
+
+    /// Whether a branch that was opened to be written, and was not written for
+    /// some time, still can be.
+    pub fn look_again(path: &Path, store: &Store, dialect: Dialect) -> Result<(), SetupError> {
+        let refused = |source| SetupError::Layer {
+            role: Role::Branch,
+            path: path.to_owned(),
+            source,
+        };
+        let strange = names::find_strange(&*store.root(), dialect).map_err(refused)?;
+        names::refuse(strange, Role::Branch, path)
     }
 
     /// Opens a branch beside `others`, which are the branches that there are,
@@ -227,6 +239,7 @@ impl Opener {
             DirUpper::of(lock, &self.descriptors, self.access_times, Signs::Refused)
                 .map_err(|error| work.refused_for(&place, error))?;
         require_marks(&*storage, dialect, &place)?;
+        names::require_names(&*storage.root(), dialect, &place)?;
         Ok(OpenedBranch {
             undo,
             store: Store::Writable(self.ownership.of_upper(storage, &place)?),
