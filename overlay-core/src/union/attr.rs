@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Union;
 use super::beside::hidden_directories;
-use super::copy_up::{Copied, DataNeeded};
+use super::copy_up::{Cut, DataNeeded};
 use super::inode::{Body, Inode};
 use super::options::Size;
 use super::table::ROOT;
@@ -95,9 +95,9 @@ impl Union {
             Some(_) => DataNeeded::All,
             None => DataNeeded::Attributes,
         };
-        let copied = self.copied(inode, data)?.1;
+        let cut = self.copied(inode, data)?.1;
         let mut rest = *set;
-        if (data, copied) == (DataNeeded::Nothing, Copied::Now) {
+        if cut == Cut::Yes {
             rest.size = None;
         }
         if rest != SetAttr::default() {

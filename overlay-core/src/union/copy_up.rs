@@ -39,13 +39,23 @@ pub(super) enum DataNeeded {
     Nothing,
 }
 
-/// Whether a call of [`Union::copied`] made the copy.
+/// Whether a copy-up has cut the file, too, as [`DataNeeded::Nothing`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Copied {
-    /// Yes; with [`DataNeeded::Nothing`] the file has been cut.
-    Now,
-    /// It was there before, or is not cut: for a copy in the index.
-    Before,
+pub(super) enum Cut {
+    Yes,
+    /// No: it was not asked to, the copy was there before, or lies in the
+    /// index.
+    No,
+}
+
+impl Cut {
+    /// For a copy that was made, or got its data, by this call.
+    fn by(data: DataNeeded) -> Cut {
+        match data {
+            DataNeeded::Nothing => Cut::Yes,
+            DataNeeded::All | DataNeeded::Attributes => Cut::No,
+        }
+    }
 }
 
 /// Mode of a staged regular file while its data is copied: nobody else may
@@ -73,12 +83,12 @@ impl Union {
         self.copied_by_name(inode, data).map(|(node, _)| node)
     }
 
-    /// As [`Union::writable`], and says whether this call made the copy.
+    /// As [`Union::writable`], and says whether this call has cut the file.
     pub(super) fn copied<'a>(
         &self,
         inode: &'a Arc<Inode>,
         data: DataNeeded,
-    ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
+    ) -> Result<(&'a Arc<dyn WritableNode>, Cut)> {
         if inode.indexed().is_none() {
             return self.copied_by_name(inode, data);
         }
@@ -88,23 +98,20 @@ impl Union {
             DataNeeded::Nothing => DataNeeded::All,
             DataNeeded::All | DataNeeded::Attributes => data,
         };
-        let (node, copied) = self.copied_by_name(inode, needed)?;
+        let copied = self.copied_by_name(inode, needed)?;
         self.link_up_known(self.target()?, inode)?;
-        match data {
-            DataNeeded::Nothing => Ok((node, Copied::Before)),
-            DataNeeded::All | DataNeeded::Attributes => Ok((node, copied)),
-        }
+        Ok(copied)
     }
 
     fn copied_by_name<'a>(
         &self,
         inode: &'a Arc<Inode>,
         data: DataNeeded,
-    ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
+    ) -> Result<(&'a Arc<dyn WritableNode>, Cut)> {
         if let Some(node) = inode.copy()
             && !inode.lacks_data()
         {
-            return Ok((node, Copied::Before));
+            return Ok((node, Cut::No));
         }
         self.with_room(|tries| {
             let target = self.place_change(inode, tries)?;
@@ -118,32 +125,26 @@ impl Union {
         target: &Target,
         inode: &'a Arc<Inode>,
         data: DataNeeded,
-    ) -> Result<(&'a Arc<dyn WritableNode>, Copied)> {
+    ) -> Result<(&'a Arc<dyn WritableNode>, Cut)> {
         // As the kernel (`ovl_copy_up_flags`): also if it could stay below.
         self.require_data(inode)?;
         if inode.kind().is_dir() {
-            let copied = match inode.is_copied_up() {
-                true => Copied::Before,
-                false => Copied::Now,
-            };
-            return Ok((self.part_on(target, inode)?, copied));
+            return Ok((self.part_on(target, inode)?, Cut::No));
         }
-        let mut copied = Copied::Before;
+        let mut cut = Cut::No;
         while !inode.is_copied_up() {
             // A copy in the index needs no parents.
             if let Some(link) = inode.link().filter(|_| inode.indexed().is_none()) {
                 self.part_on(target, &link.parent)?;
             }
             if let Some(done) = self.copy_up(target, inode, data)? {
-                copied = done;
+                cut = done;
             }
         }
-        let brought = self.bring_data(target, inode, data)?;
-        let node = inode.copy().ok_or(Error::Stale)?;
-        match brought {
-            true => Ok((node, Copied::Now)),
-            false => Ok((node, copied)),
+        if self.bring_data(target, inode, data)? {
+            cut = Cut::by(data);
         }
+        Ok((inode.copy().ok_or(Error::Stale)?, cut))
     }
 
     /// Copies a non-directory up; `None` if it has moved to where its
@@ -153,10 +154,10 @@ impl Union {
         target: &Target,
         inode: &Arc<Inode>,
         data: DataNeeded,
-    ) -> Result<Option<Copied>> {
+    ) -> Result<Option<Cut>> {
         let _copying = CopyUpGuard::lock(inode);
         if inode.is_copied_up() || self.adopt_copy(inode)? {
-            return Ok(Some(Copied::Before));
+            return Ok(Some(Cut::No));
         }
         let attr = inode.node().attr()?;
         let leaves_data = self.leaves_data(&attr, data);
@@ -169,7 +170,7 @@ impl Union {
             return Ok(None);
         }
         inode.set_lacks_data(leaves_data);
-        Ok(Some(Copied::Now))
+        Ok(Some(Cut::by(data)))
     }
 
     /// Copies a directory to a branch where it is not: nothing that is seen

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::Union;
-use super::copy_up::{Copied, DataNeeded};
+use super::copy_up::{Cut, DataNeeded};
 use super::inode::Inode;
 use super::opened::{Opened, Use};
 use crate::attr::{Attr, FileKind};
@@ -156,10 +156,10 @@ impl Union {
             true => DataNeeded::Nothing,
             false => DataNeeded::All,
         };
-        let copied = self.copied(inode, data)?.1;
+        let cut = self.copied(inode, data)?.1;
         let _staying = self.moves.stay(inode);
         let file = inode.node().open(Access::Write)?;
-        if options.truncate && copied == Copied::Before {
+        if options.truncate && cut == Cut::No {
             file.set_len(0)?;
         }
         let writes = match self.protection(inode)?.append_only {
