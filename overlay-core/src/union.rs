@@ -33,6 +33,7 @@ mod claim;
 mod copies;
 mod copy_up;
 mod create;
+mod empty;
 mod gone;
 mod index;
 mod inode;

@@ -13,7 +13,7 @@
 
 use super::Union;
 use super::beside::Hider;
-use super::rename::Swapped;
+use super::empty::Swapped;
 use super::target::Target;
 use super::whiteout::Whiteouts;
 use crate::attr::Owner;

@@ -1,0 +1,100 @@
+//! An empty directory in the place of one that stores whiteouts: what shows
+//! nothing is replaced, or removed, in one step all the same.
+//!
+//! The caller holds the locks of both directories.
+
+use std::sync::Arc;
+
+use super::Union;
+use super::beside::Hider;
+use super::locks::DirWrite;
+use super::rename::Place;
+use super::target::Target;
+use crate::attr::{Owner, SetAttr};
+use crate::dialect::{OpaqueForm, WhiteoutForm};
+use crate::error::Result;
+use crate::layer::{New, NewKind, RenameMode, Staged, WritableNode};
+use crate::name::Name;
+
+/// An empty directory in the place of one that stores whiteouts.
+pub(super) struct Swapped {
+    pub empty: Arc<dyn WritableNode>,
+    pub old: Staged,
+}
+
+impl Swapped {
+    /// Ends the swap by the outcome of what it was made for: the old
+    /// directory goes, or comes back.
+    pub fn settle(self, dir: &dyn WritableNode, name: &Name, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Ok(()) => {
+                // The change is visible: failing to tidy up must not undo it.
+                if let Err(error) = self.old.keep() {
+                    tracing::warn!(%error, "a replaced directory stays in the work area");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let empty = Some(&*self.empty);
+                self.old.publish(dir, name, RenameMode::Exchange, empty)?;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Union {
+    /// What hides what lies below an empty directory that cannot be opaque
+    /// itself, for then it would not be empty.
+    pub(super) fn shield<'a>(
+        &self,
+        target: &Target,
+        to: Place<'_>,
+        dir: &'a dyn WritableNode,
+        held: &DirWrite<'_>,
+    ) -> Result<Option<Hider<'a>>> {
+        match target.whiteouts {
+            WhiteoutForm::Device | WhiteoutForm::MarkedFile => Ok(None),
+            WhiteoutForm::Entry if !self.lower_shows(target, to.0, to.1, held)? => Ok(None),
+            WhiteoutForm::Entry => self.hide(target, dir, to.1).map(Some),
+        }
+    }
+
+    /// Puts an empty directory with the same attributes in the place of one
+    /// that stores whiteouts, so that it can be replaced in one step. What is
+    /// seen does not change: both are empty. The old one waits in the work
+    /// area until the replacement is done: only it hides what lies below.
+    /// Source: `ovl_clear_empty`.
+    pub(super) fn put_empty(
+        &self,
+        target: &Target,
+        dir: &dyn WritableNode,
+        name: &Name,
+        old: &Arc<dyn WritableNode>,
+    ) -> Result<Swapped> {
+        let attr = old.attr()?;
+        let opaque = match target.dialect.opaque_form() {
+            OpaqueForm::Attribute(name, value) => Some((name, value)),
+            // See `shield`.
+            OpaqueForm::Entry(_) => None,
+        };
+        let empty = New {
+            kind: NewKind::Directory,
+            mode: attr.mode,
+            owner: Owner {
+                uid: attr.uid,
+                gid: attr.gid,
+            },
+            xattrs: opaque.as_slice(),
+        };
+        let staged = Staged::new(&target.storage, &empty)?;
+        self.copy_xattrs(target, target.dialect, &**old, &**staged.node())?;
+        staged.node().set_attr(&SetAttr {
+            // Again: an access ACL among the attributes changes it.
+            mode: Some(attr.mode),
+            ..SetAttr::times_of(&attr)
+        })?;
+        let (empty, old) = staged.swap(dir, name, old)?;
+        Ok(Swapped { empty, old })
+    }
+}
