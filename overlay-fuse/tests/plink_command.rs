@@ -8,7 +8,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output};
 
-use common::{Scene, said};
+use common::branches::mount;
+use common::{Scene, can_mount, said};
 use overlay_core::dialect::aufs::Aufs;
 use overlay_core::fs::UnionFs;
 use overlay_core::stack::directories::LayerFormat;
@@ -164,4 +165,73 @@ fn words_without_a_meaning_are_refused() {
     refused(&plink(&scene, &["flush", "u", "l=so"]), 16);
     refused(&plink(&scene, &["list"]), 16);
     refused(&plink(&scene, &["list", "missing"]), 8);
+}
+
+/// `plink` is on unless it is said otherwise, as in AuFS.
+#[test]
+fn names_of_a_lower_file_stay_together_in_a_mounted_stack() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene();
+    // One that nobody asks for before the next mount.
+    fs::hard_link(scene.at("l/file"), scene.at("l/third")).unwrap();
+    let number = |path: &str| fs::metadata(scene.at("m").join(path)).unwrap().ino();
+    let content = |path: &str| fs::read_to_string(scene.at("m").join(path)).unwrap();
+    let mounted = mount(&scene, "br:u=rw:l=ro,udba=none");
+    let before = number("file");
+    assert_eq!(number("d/link"), before);
+    let mut reads = fs::File::open(mounted.at("d/link")).unwrap();
+    fs::write(mounted.at("file"), "upper\n").unwrap();
+    let together = || {
+        assert_eq!((number("file"), number("d/link")), (before, before));
+        assert_eq!(content("d/link"), content("file"));
+        let links = fs::metadata(scene.at("m/d/link")).unwrap().nlink();
+        assert_eq!(links, 3);
+    };
+    together();
+    assert_eq!(std::io::read_to_string(&mut reads).unwrap(), "upper\n");
+    drop((reads, mounted));
+    assert!(!scene.at("u/third").exists());
+    assert_eq!(fs::read_to_string(scene.at("l/file")).unwrap(), "lower\n");
+    assert_eq!(shown(&plink(&scene, &["list", "u"])).lines().count(), 1);
+
+    // After a remount too, and by the other name.
+    let mounted = mount(&scene, "br:u=rw:l=ro");
+    assert_eq!(
+        (content("third").as_str(), number("third")),
+        ("upper\n", before)
+    );
+    together();
+    fs::write(mounted.at("third"), "again\n").unwrap();
+    assert_eq!(content("file"), "again\n");
+    together();
+    drop(mounted);
+
+    // Hard links are what is left.
+    let flushed = plink(&scene, &["flush", "u", "l=ro"]);
+    assert!(flushed.status.success(), "{}", said(&flushed));
+    assert_eq!(
+        (entries(&scene), shown(&plink(&scene, &["list", "u"]))),
+        (0, String::new())
+    );
+    let branch = |path: &str| fs::metadata(scene.at("u").join(path)).unwrap().ino();
+    assert_eq!(branch("file"), branch("third"));
+    for options in ["br:u=rw:l=ro", "br:u=rw:l=ro,noplink"] {
+        let _mounted = mount(&scene, options);
+        assert_eq!(content("third"), "again\n");
+        assert_eq!(number("third"), number("file"));
+    }
+}
+
+#[test]
+fn names_of_a_lower_file_part_with_noplink() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene();
+    let mounted = mount(&scene, "br:u=rw:l=ro,noplink");
+    fs::write(mounted.at("file"), "upper\n").unwrap();
+    assert_eq!(fs::read_to_string(mounted.at("d/link")).unwrap(), "lower\n");
+    assert_eq!(entries(&scene), 0);
 }

@@ -9,7 +9,7 @@ use overlay_core::dialect::aufs::{Aufs, Diropq, WhiteoutFiles};
 use overlay_core::stack::directories::{
     BranchAccess, BranchDirectory, BranchForm, LayerFormat, OpenedBranch, Opener,
 };
-use overlay_core::union::{Options, ShowWhiteouts, Size};
+use overlay_core::union::{Options, Plinks, ShowWhiteouts, Size};
 
 use super::Failure;
 use super::plan::Plan;
@@ -124,6 +124,10 @@ pub(super) fn options(mount: &AufsMount) -> Options {
             Switch::Off => ShowWhiteouts::Never,
         },
         size: size(mount.sum),
+        plinks: match mount.pseudo_links {
+            Switch::On => Plinks::Keep,
+            Switch::Off => Plinks::Break,
+        },
         ..Options::default()
     }
 }

@@ -322,7 +322,8 @@ pub const OPTIONS: &[OptionRow] = &[
         &["plink"],
         "hard links of a read-only branch stay one object when they are copied up; the default",
         "Pseudo Link",
-        "hard links of a read-only branch part when they are copied up: as `noplink`",
+        "only where one branch can be written, and it is on top (decision 21); among several \
+         writable ones they part: as `noplink`",
         || Setting::PseudoLinks(Switch::On),
     ),
     word(
