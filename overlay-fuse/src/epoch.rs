@@ -1,5 +1,6 @@
 //! Telling the kernel that the branches have changed: what it knows of names is
-//! to be asked again, and attributes of directories too.
+//! to be asked again, attributes of directories too, and the content of what
+//! shows another part.
 //!
 //! Since Linux 6.16 one word does it for all names, those that were missing
 //! included (`FUSE_NOTIFY_INC_EPOCH`, `fs/fuse/dev.c`). But what is mounted on a
@@ -85,6 +86,11 @@ impl Epoch {
                     self.expire(*directory, &name);
                 }
             }
+        }
+        let files = known.iter().filter(|name| name.kind != FileKind::Directory);
+        for file in files.filter(|name| name.content_changed) {
+            // Who holds it keeps what the kernel has of it.
+            told(kernel.inval_inode(INodeNo(file.number), 0, 0));
         }
         for directory in directories {
             // Who has it open asks by its descriptor, not by a name.

@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -250,4 +250,26 @@ fn a_branch_that_was_removed_is_not_watched() {
     fs::write(scene.at("c/new"), "").unwrap();
     eventually("it is seen", || mounted.at("new").exists());
     assert_eq!(watched(&["a", "a/d"]), [true; 2]);
+}
+
+/// Its name and number are those of the file below from then on.
+#[test]
+fn what_the_kernel_knew_of_a_copy_that_went_is_not_taken_for_the_original() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b", "c"]);
+    fs::write(scene.at("b/f"), "old").unwrap();
+    let mounted = mount(&scene, "br:c=rw:a=rw:b=ro,udba=none,create=tdp,cpup=bu");
+    let file = File::options().write(true).open(mounted.at("f")).unwrap();
+    file.write_all_at(b"new", 0).unwrap();
+    drop(file);
+    let number = fs::metadata(mounted.at("f")).unwrap().ino();
+    assert_eq!(read(mounted.at("f")).unwrap(), "new");
+    assert_eq!(read(scene.at("a/f")).unwrap(), "new");
+    // Else the kernel forgets it.
+    let _held = hold(&mounted, "f");
+    change(&scene, &["remove", "m", "a"]);
+    assert_eq!(read(mounted.at("f")).unwrap(), "old");
+    assert_eq!(fs::metadata(mounted.at("f")).unwrap().ino(), number);
 }

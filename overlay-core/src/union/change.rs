@@ -31,6 +31,9 @@ pub struct Unasked {
     pub parent: u64,
     /// The name.
     pub name: NameBuf,
+    /// Whether it may have another content now, and the same number: where a
+    /// copy has gone, the original shows.
+    pub content_changed: bool,
 }
 
 /// How many names an error tells.

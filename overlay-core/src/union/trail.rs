@@ -44,6 +44,8 @@ pub(super) struct Trail {
     branches: Box<[BranchId]>,
     /// They have gone, and it with them. The name may mean something else now.
     gone: bool,
+    /// Its content may be that of another object: what showed has gone.
+    content_changed: bool,
 }
 
 /// What a look-up has found, to be told from what had its number before.
@@ -69,6 +71,8 @@ impl Trail {
             shown: inode.shown_number(),
             branches: inode.branches().into(),
             gone: false,
+            // Of one whose data lies elsewhere that may change with any branch.
+            content_changed: inode.lacks_data(),
         })
     }
 
@@ -77,6 +81,7 @@ impl Trail {
     fn in_stack(mut self, stack: &Stack) -> Trail {
         let stays = |branch: &BranchId| stack.branch(*branch).is_some();
         self.gone |= !self.branches.iter().any(stays);
+        self.content_changed |= !self.branches.first().is_some_and(stays);
         self
     }
 
@@ -174,6 +179,7 @@ impl Trails {
             kind: entry.kind,
             parent: entry.parent,
             name: entry.name.clone(),
+            content_changed: entry.content_changed,
         })
         .collect()
     }
