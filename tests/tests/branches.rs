@@ -9,7 +9,8 @@ use overlay_core::fs::UnionFs;
 use overlay_core::layer::mem::MemStorage;
 use overlay_core::layer::{NewKind, RenameMode};
 use overlay_core::union::{
-    Handle, Index, Inode, Live, Metacopy, OpenOptions, Options, Others, RedirectDir, ShowWhiteouts,
+    Flow, Handle, Index, Inode, Live, Metacopy, OpenOptions, Options, Others, RedirectDir,
+    ShowWhiteouts,
 };
 use overlay_core::{Caller, Dialect, Errno, Error, Name, Owner, Stack, Union};
 
@@ -282,6 +283,57 @@ fn branches_come_and_go_while_the_union_is_in_use() {
     assert_eq!(find(&now, "d/f").number(), file);
     find(&now, "d/new");
     now.unpin(file, 1);
+}
+
+#[test]
+fn what_went_with_its_branch_is_another_object_when_that_comes_back() {
+    let home = Home::new("wr");
+    home.branches[1].mkdir("d").unwrap();
+    for path in ["f", "d/f"] {
+        home.branches[1].write(path, b"").unwrap();
+    }
+    let live = Live::new(Union::new(home.stack()).unwrap());
+    let paths = ["f", "d", "d/f"];
+    let pinned = paths.map(|path| {
+        let now = live.now();
+        let inode = find(&now, path);
+        now.pin(&inode);
+        inode.number()
+    });
+    let below = live.now().stack().branches()[1].id;
+    live.change(|mut stack| stack.remove(below).map(|()| stack))
+        .unwrap();
+    let back = Arc::clone(&home.branches[1]);
+    live.change(|stack| Ok(stack.lower_as(back, aufs())))
+        .unwrap();
+    let now = live.now();
+    let listed = |path: &str| {
+        let (dir, wanted) = path.rsplit_once('/').unwrap_or(("", path));
+        let dir = match dir {
+            "" => now.root(),
+            dir => find(&now, dir),
+        };
+        let mut number = None;
+        let handle = now.open_dir(&dir).unwrap();
+        now.read_dir(&handle, 0, &mut |entry| {
+            if *entry.name == *name(wanted) {
+                number = Some(entry.ino);
+            }
+            Flow::Continue
+        })
+        .unwrap();
+        number.unwrap()
+    };
+    for (path, old) in paths.into_iter().zip(pinned) {
+        assert!(now.known(old).is_none(), "{path}");
+        assert!(now.recall(old).unwrap().is_none(), "{path}");
+        let listed = listed(path);
+        let number = find(&now, path).number();
+        assert_ne!(number, old, "{path}");
+        assert_eq!(listed, number, "{path}");
+        now.unpin(old, 1);
+        assert_eq!(find(&now, path).number(), number, "{path}");
+    }
 }
 
 #[test]

@@ -19,11 +19,13 @@ use super::opened::{Opened, Use};
 use super::options::ShowWhiteouts;
 use super::part::Part;
 use super::table::{ObjectId, ROOT};
+use super::trail;
 use crate::attr::FileKind;
 use crate::dialect::{Heed, Meaning, Reading};
 use crate::error::{Error, Result};
 use crate::layer::Node;
 use crate::name::{Name, NameBuf};
+use crate::stack::BranchId;
 
 /// An open directory: a snapshot of its names, taken at position 0.
 #[derive(Debug)]
@@ -74,6 +76,7 @@ struct Met {
     name: NameBuf,
     kind: FileKind,
     id: ObjectId,
+    branch: BranchId,
     /// `true` for a whiteout: it only hides.
     hides: bool,
     /// A directory over a directory, the upper of which says nothing about the
@@ -84,6 +87,7 @@ struct Met {
 
 /// A part of a directory, with what is needed to read its marks.
 struct Listing<'a> {
+    branch: BranchId,
     node: &'a dyn Node,
     reading: Reading,
     file_whiteouts: bool,
@@ -186,13 +190,27 @@ impl Union {
             && let Some(node) = inode.copy()
             && let Some(found) = node.lookup(&met.name)?
         {
-            return self.number_of_written(inode, &met.name, &*found.node, &found.attr);
+            self.number_of_written(inode, &met.name, &*found.node, &found.attr)?;
         }
-        if !met.written && !is_dir && self.table.is_in_doubt(met.id) {
+        if !met.written && !is_dir && self.table.is_in_doubt(met.id) || self.is_stray(inode, met) {
             let entry = self.resolve(inode, &met.name, held)?;
             return entry.map(|entry| entry.attr.ino).ok_or(Error::NotFound);
         }
         Ok(self.table.listed_number(met.id))
+    }
+
+    /// Whether something else may have had the number of an entry before the
+    /// branches changed, as far as can be told without looking it up.
+    fn is_stray(&self, inode: &Inode, met: &Met) -> bool {
+        let here = trail::Met {
+            parent: inode,
+            name: &met.name,
+            kind: met.kind,
+            has_more_names: false,
+            branches: &[met.branch],
+        };
+        let number = self.table.number_of_shown(met.id);
+        self.table.is_of_another(number, &here)
     }
 
     /// Whether a directory of the writable branch was renamed, and shows the
@@ -261,6 +279,7 @@ impl Union {
         let parts = inode.parts().iter();
         let listing = |part: &'a Part| {
             Ok(Listing {
+                branch: part.branch,
                 node: &*part.node,
                 reading: self.reading_of(part),
                 file_whiteouts: self.part_holds_marked_files(part)?,
@@ -321,6 +340,7 @@ fn read_part(part: &Listing<'_>, whiteouts: ShowWhiteouts) -> Result<Vec<Met>> {
             name,
             kind,
             id,
+            branch: part.branch,
             hides: hides && !shown,
             over_directory: false,
             written: part.written,
@@ -331,6 +351,7 @@ fn read_part(part: &Listing<'_>, whiteouts: ShowWhiteouts) -> Result<Vec<Met>> {
         name,
         kind: FileKind::Regular,
         id,
+        branch: part.branch,
         hides: true,
         over_directory: false,
         written: part.written,
