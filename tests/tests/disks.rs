@@ -11,6 +11,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::dir::{
@@ -122,6 +123,7 @@ impl Disks {
                 free: stat.f_bavail * stat.f_frsize,
                 used: (stat.f_blocks - stat.f_bavail) * stat.f_frsize,
                 total: stat.f_blocks * stat.f_frsize,
+                changed: fs::metadata(root.join("d")).and_then(|d| d.modified()).ok(),
             }
         };
         self.roots.iter().map(space).collect()
@@ -141,6 +143,8 @@ struct Space {
     free: u64,
     used: u64,
     total: u64,
+    /// When `d` was changed last, if it is there.
+    changed: Option<SystemTime>,
 }
 
 /// Bytes below which a branch is left by the policies that have a limit.
@@ -158,7 +162,12 @@ fn allowed(policy: &str, turn: usize, space: &[Space], parent: &[usize]) -> Vec<
     let share = |at: usize| space[at].used * 1_000_000 / space[at].total;
     let in_turn = turn % space.len();
     match policy.split(':').next().unwrap() {
-        "tdp" | "epff" | "newest" => vec![parent[0]],
+        "tdp" | "epff" => vec![parent[0]],
+        // The first of equals.
+        "newest" => {
+            let newest = parent.iter().rev().max_by_key(|at| space[**at].changed);
+            vec![*newest.unwrap()]
+        }
         "rr" => vec![in_turn],
         "mfs" => vec![lowest_of_most(&all)],
         "mfsrr" if space[lowest_of_most(&all)].free >= LOW => vec![lowest_of_most(&all)],
@@ -202,6 +211,9 @@ fn each_policy_places_a_thousand_files_as_it_is_defined() {
         for at in parent {
             fs::create_dir(disks.roots[at].join("d")).unwrap();
         }
+        // The lowest is the newest.
+        let upper = fs::File::open(disks.roots[parent[0]].join("d")).unwrap();
+        upper.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         let union = disks.union(&policy, "tdp", &[]);
         let mut counts = [0; SIZES.len()];
         for turn in 0..FILES {

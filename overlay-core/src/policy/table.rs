@@ -270,7 +270,9 @@ pub const CREATE: &[CreateRow] = &[
         "newest",
         Arguments::None,
         CreateRule::Newest,
-        "the writable branch whose parent directory was changed last; if none has it, as ff",
+        "the writable branch whose parent directory was changed last, the first of equals (what \
+         changes on another branch gives its time to the topmost, which shows it); if none has \
+         it, as ff",
     ),
 ];
 
