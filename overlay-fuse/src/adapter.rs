@@ -35,6 +35,7 @@ use crate::strangers::Strangers;
 
 mod asker;
 mod controlled;
+mod privileges;
 mod reply;
 mod verbs;
 
@@ -44,8 +45,7 @@ pub(crate) use verbs::More;
 /// are not to be shown.
 ///
 /// Not asked: `WRITEBACK_CACHE` (a crash would lose what a program believes
-/// written), `HANDLE_KILLPRIV_V2` (fuser 0.18 does not hand over its flags),
-/// `FLOCK_LOCKS` and `POSIX_LOCKS` (the kernel's own are right, as it alone
+/// written), `FLOCK_LOCKS` and `POSIX_LOCKS` (the kernel's own are right, as it alone
 /// sees the files), `PASSTHROUGH` (not yet).
 const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     .union(InitFlags::FUSE_DO_READDIRPLUS)
@@ -54,6 +54,7 @@ const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     .union(InitFlags::FUSE_ATOMIC_O_TRUNC)
     .union(InitFlags::FUSE_DONT_MASK)
     .union(InitFlags::FUSE_EXPORT_SUPPORT)
+    .union(InitFlags::FUSE_HANDLE_KILLPRIV_V2)
     .union(InitFlags::FUSE_ASYNC_DIO);
 
 /// Bytes in one WRITE: the most the kernel sends (`fs.fuse.max_pages_limit`
@@ -86,6 +87,8 @@ pub(crate) struct Adapter {
     epoch: Option<Arc<Epoch>>,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,
+    /// Whether `HANDLE_KILLPRIV_V2` is agreed: see `privileges`.
+    kills_privileges: bool,
 }
 
 /// An entry as the kernel is told of it.
@@ -142,6 +145,7 @@ impl Filesystem for Adapter {
         // Only what was offered, so none of it can be refused.
         let offered = config.capabilities() & wanted;
         config.add_capabilities(offered).map_err(refused)?;
+        self.kills_privileges = offered.contains(InitFlags::FUSE_HANDLE_KILLPRIV_V2);
         let too_small = |_| io::Error::other("a limit of FUSE is out of range");
         config.set_max_write(MAX_WRITE).map_err(too_small)?;
         let background = config.set_max_background(MAX_BACKGROUND);
@@ -170,7 +174,7 @@ impl Filesystem for Adapter {
 
     fn setattr(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         mode: Option<u32>,
         uid: Option<u32>,
@@ -196,7 +200,7 @@ impl Filesystem for Adapter {
         };
         let lifetime = self.presentation.shown_lifetime();
         reply::attr(reply, asked("setattr", ino), lifetime, || {
-            self.now().set_attr(ino, &set)
+            self.now().set_attr(ino, &set, request)
         });
     }
 
@@ -307,7 +311,7 @@ impl Filesystem for Adapter {
     // O_APPEND, for it sends offsets, but where nothing else is permitted.
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         reply::opened(reply, asked("open", ino), self.opened(), || {
-            self.now().open(ino, flags, request.uid())
+            self.now().open(ino, flags, request)
         });
     }
 
@@ -342,20 +346,18 @@ impl Filesystem for Adapter {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         match answer(asked("write", ino), || {
-            self.now()
-                .union
-                .write(&*self.files.get(fh.0)?, data, offset)
+            self.now().write(fh, data, offset, (flags, request))
         }) {
             Ok(len) => reply.written(len as u32),
             Err(errno) => reply.error(errno),

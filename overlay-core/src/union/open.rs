@@ -225,6 +225,13 @@ impl Union {
         Ok(inode.shown(attr))
     }
 
+    /// Whether anybody has it open for writing. Looks at all that is open.
+    pub fn is_written(&self, inode: &Arc<Inode>) -> bool {
+        let open = self.opens.all().into_iter();
+        let mut written = open.filter(|opened| opened.how() == Use::Writing);
+        written.any(|opened| Arc::ptr_eq(&opened.inode(), inode))
+    }
+
     /// Sets the size through an open file: allowed whatever the file's mode
     /// is by now; `EBADF` on a handle that was opened for reading, `EPERM` for
     /// an append-only file.

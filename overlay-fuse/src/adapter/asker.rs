@@ -1,3 +1,6 @@
+//! What is known of the process that asks: `/proc` tells, and it waits for the
+//! answer meanwhile.
+//!
 //! Who may ask the server of a mount to change it: it opens directories by its
 //! own rights, where it sees them. So who asks must see what it sees and be able
 //! to do what it can. Root of a container whose root directory the mount is has
@@ -5,13 +8,20 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fuser::Request;
 use overlay_core::{Error, Result};
 
 /// The bit of `CAP_SYS_ADMIN`, which a remount takes; see `capabilities(7)`.
 const SYS_ADMIN: u32 = 21;
+
+/// The bit of `CAP_FSETID`, the same.
+const FSETID: u32 = 4;
+
+/// How the kernel names the first user namespace (`PROC_USER_INIT_INO` in
+/// `include/linux/proc_ns.h`): it alone counts for `capable()`.
+const FIRST_USER_NAMESPACE: &str = "user:[4026531837]";
 
 const OTHER: Error = Error::NotPermitted("the mount is somebody else's");
 const OUTSIDE: Error =
@@ -42,13 +52,43 @@ pub(super) fn permit(request: &Request) -> Result<()> {
             return Err(OUTSIDE);
         }
     }
-    if server.is_root() {
-        let status = fs::read_to_string(asker.join("status")).map_err(refused)?;
-        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
-        if effective.unwrap_or(0) & 1 << SYS_ADMIN == 0 {
-            return Err(OUTSIDE);
-        }
+    if server.is_root() && !has(&asker, SYS_ADMIN).map_err(refused)? {
+        return Err(OUTSIDE);
     }
     Ok(())
+}
+
+/// Whether a file keeps setuid and setgid when who asks changes it: root with
+/// `CAP_FSETID` in the first user namespace. Whatever is in doubt is no.
+pub(super) fn keeps_setid(request: &Request) -> bool {
+    if request.uid() != 0 || request.pid() == 0 {
+        return false;
+    }
+    let asker = PathBuf::from(format!("/proc/{}", request.pid()));
+    let in_first = fs::read_link(asker.join("ns/user"))
+        .is_ok_and(|name| name.as_os_str() == FIRST_USER_NAMESPACE);
+    in_first && has(&asker, FSETID).unwrap_or(false)
+}
+
+/// Whether who asks is in a group. Whatever is in doubt is no.
+pub(super) fn is_in_group(request: &Request, group: u32) -> bool {
+    if request.gid() == group {
+        return true;
+    }
+    let status = match request.pid() {
+        0 => return false,
+        pid => fs::read_to_string(format!("/proc/{pid}/status")),
+    };
+    let status = status.unwrap_or_default();
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    let mut groups = groups.unwrap_or_default().split_whitespace();
+    groups.any(|one| one.parse() == Ok(group))
+}
+
+/// Whether a capability is in effect in the process of this directory.
+fn has(process: &Path, capability: u32) -> io::Result<bool> {
+    let status = fs::read_to_string(process.join("status"))?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    Ok(effective.unwrap_or(0) & 1 << capability != 0)
 }

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use fuser::{
     CopyFileRangeFlags, FileAttr, FileHandle, FopenFlags, INodeNo, Notifier, OpenAccMode,
-    OpenFlags, Request,
+    OpenFlags, Request, WriteFlags,
 };
 use overlay_core::error::Errno;
 use overlay_core::layer::{NewKind, RenameMode, SeekTo, SetXattr};
 use overlay_core::union::{Entry, Inode, Live, Now, OpenOptions};
-use overlay_core::{Attr, Caller, Error, FileKind, Name, Owner, Result, SetAttr};
+use overlay_core::{Caller, Error, Name, Owner, Result, SetAttr};
 
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
@@ -30,9 +30,6 @@ const MAX_COPY: u64 = 0x7fff_f000;
 
 /// The flag of an open for executing (`__FMODE_EXEC`, `include/linux/fs.h`).
 const FMODE_EXEC: i32 = 0x20;
-
-/// File capabilities; see `capabilities(7)`.
-const CAPABILITY: &[u8] = b"security.capability";
 
 /// What only some mounts have.
 #[derive(Debug, Default)]
@@ -56,6 +53,7 @@ impl Adapter {
             control: more.control,
             epoch: more.epoch.map(Arc::new),
             notifier: Arc::default(),
+            kills_privileges: false,
         }
     }
 
@@ -184,9 +182,26 @@ impl Serving<'_> {
         Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
     }
 
-    pub(super) fn set_attr(&self, ino: INodeNo, set: &SetAttr) -> Result<FileAttr> {
-        let set = self.presentation.stored(set)?;
-        let attr = self.union.set_attr(&self.inode(ino)?, &set)?;
+    pub(super) fn set_attr(
+        &self,
+        ino: INodeNo,
+        set: &SetAttr,
+        request: &Request,
+    ) -> Result<FileAttr> {
+        let inode = self.inode(ino)?;
+        let attr = match *set == SetAttr::default() && self.kills_privileges {
+            true => self.cleared(&inode, request)?,
+            false => {
+                let stored = self.presentation.stored(set)?;
+                let attr = self.union.set_attr(&inode, &stored)?;
+                let owned = self.kills_privileges && (set.uid.is_some() || set.gid.is_some());
+                match (set.mode, set.size) {
+                    (None, _) if owned => self.after_chown(&inode, &attr, request)?,
+                    (None, Some(_)) => self.after_truncation(&inode, &attr, request)?,
+                    (None | Some(_), _) => attr,
+                }
+            }
+        };
         Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
     }
 
@@ -252,7 +267,7 @@ impl Serving<'_> {
         self.union.rename((&from, name), (&to, new_name), mode)
     }
 
-    pub(super) fn open(&self, ino: INodeNo, flags: OpenFlags, uid: u32) -> Result<u64> {
+    pub(super) fn open(&self, ino: INodeNo, flags: OpenFlags, request: &Request) -> Result<u64> {
         let inode = self.inode(ino)?;
         let truncate = flags.0 & libc::O_TRUNC != 0;
         let writes = flags.acc_mode() != OpenAccMode::O_RDONLY;
@@ -270,7 +285,7 @@ impl Serving<'_> {
             self.tell_of_copy_up(ino);
         }
         if truncate {
-            self.drop_privileges(&inode, uid)?;
+            self.after_open(&inode, request)?;
         }
         let run = (flags.0 & FMODE_EXEC != 0).then(|| self.running.start(ino.0));
         Ok(self.files.insert(OpenFile::new(handle, run)))
@@ -288,28 +303,6 @@ impl Serving<'_> {
         if let Err(error) = notifier.inval_inode(ino, -1, 0) {
             tracing::debug!(ino = ino.0, %error, "the kernel keeps its attributes");
         }
-    }
-
-    /// What the kernel does at every other truncation (`dentry_needs_remove_privs`,
-    /// fs/inode.c), and leaves to the server at open(O_TRUNC) once
-    /// ATOMIC_O_TRUNC is agreed. After the truncation, so that no data is
-    /// copied up for it: what is executable in between is empty.
-    fn drop_privileges(&self, inode: &Arc<Inode>, uid: u32) -> Result<()> {
-        match self.union.xattr(inode, CAPABILITY) {
-            Ok(_) => self.union.remove_xattr(inode, CAPABILITY)?,
-            Err(error) if error.is(Errno::NODATA) || error.is(Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error),
-        }
-        let attr = self.union.attr(inode)?;
-        let mode = without_setid(&attr, uid);
-        if mode != attr.mode {
-            let set = SetAttr {
-                mode: Some(mode),
-                ..SetAttr::default()
-            };
-            self.union.set_attr(inode, &set)?;
-        }
-        Ok(())
     }
 
     pub(super) fn xattr_names(&self, ino: INodeNo) -> Result<Vec<u8>> {
@@ -343,6 +336,20 @@ impl Serving<'_> {
         self.union.set_xattr(&self.inode(ino)?, name, &value, how)
     }
 
+    pub(super) fn write(
+        &self,
+        fh: FileHandle,
+        data: &[u8],
+        offset: u64,
+        (flags, request): (WriteFlags, &Request),
+    ) -> Result<usize> {
+        let file = self.files.get(fh.0)?;
+        if flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            self.before_write(&file, request)?;
+        }
+        self.union.write(&file, data, offset)
+    }
+
     pub(super) fn seek(&self, fh: FileHandle, offset: i64, to: SeekTo) -> Result<i64> {
         let beyond = || Error::Errno(Errno::NXIO);
         let offset = u64::try_from(offset).map_err(|_| beyond())?;
@@ -368,17 +375,4 @@ impl Serving<'_> {
         // At most MAX_COPY, which fits.
         Ok(copied as u32)
     }
-}
-
-/// The mode of `attr` after a write by the user `uid`: setuid goes, and
-/// setgid where it means a group to run as. Root keeps both (`CAP_FSETID`).
-fn without_setid(attr: &Attr, uid: u32) -> u32 {
-    if uid == 0 || attr.kind != FileKind::Regular {
-        return attr.mode;
-    }
-    let mut mode = attr.mode & !libc::S_ISUID;
-    if mode & libc::S_IXGRP != 0 {
-        mode &= !libc::S_ISGID;
-    }
-    mode
 }
