@@ -409,3 +409,49 @@ fn an_opaque_mark_of_others_is_followed() {
         eventually("it shows again", || mounted.at("d/low").exists());
     }
 }
+
+/// Names that were two objects when the branch was not the only writable one.
+#[test]
+fn lower_hard_links_are_there_when_a_branch_becomes_the_only_writable_one() {
+    if !can_mount() {
+        return;
+    }
+    for words in [["mode", "m", "b2=ro+wh"].as_slice(), &["remove", "m", "b2"]] {
+        let scene = scene(&["b1", "b2", "lo"]);
+        fs::write(scene.at("lo/f"), "1").unwrap();
+        fs::hard_link(scene.at("lo/f"), scene.at("lo/g")).unwrap();
+        let mounted = mount(&scene, "br:b1=rw:b2=rw:lo=ro+wh");
+        let held = rustix::fs::open(
+            mounted.at("f"),
+            rustix::fs::OFlags::PATH,
+            rustix::fs::Mode::empty(),
+        );
+        let held = held.unwrap();
+        let before = rustix::fs::fstat(&held).unwrap().st_ino;
+        change(&scene, words);
+        assert_eq!(rustix::fs::fstat(&held).unwrap().st_ino, before);
+        for name in ["f", "g"] {
+            assert_eq!(read(mounted.at(name)).as_deref(), Some("1"));
+        }
+        // They part, as without pseudo-links.
+        fs::write(mounted.at("f"), "two").unwrap();
+        assert_eq!(rustix::fs::fstat(&held).unwrap().st_size, 3);
+        assert_eq!(read(mounted.at("g")).as_deref(), Some("1"));
+    }
+}
+
+#[test]
+fn names_that_cannot_be_looked_up_do_not_keep_a_branch_from_coming() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["b1", "lo", "new"]);
+    fs::write(scene.at("lo/f"), "1").unwrap();
+    fs::hard_link(scene.at("lo/f"), scene.at("lo/g")).unwrap();
+    // Longer than AuFS takes.
+    fs::write(scene.at("lo").join("a".repeat(250)), "").unwrap();
+    let mounted = mount(&scene, "br:b1=rw:lo=ro+wh");
+    fs::write(mounted.at("f"), "2").unwrap();
+    change(&scene, &["prepend", "m", "new=rw"]);
+    assert_eq!(read(mounted.at("g")).as_deref(), Some("2"));
+}

@@ -124,7 +124,7 @@ fn a_flush_without_the_original_leaves_the_pseudo_link() {
     let before = entries(&scene);
     let output = plink(&scene, &["flush", "u", "other"]);
     assert_eq!(code(&output), 4, "{}", said(&output));
-    assert!(shown(&output).contains("its original is on none"));
+    assert!(shown(&output).contains("no name that shows is its original's"));
     assert_eq!(entries(&scene), before);
     let output = plink(&scene, &["flush", "--all", "u", "other"]);
     assert_eq!(code(&output), 0, "{}", said(&output));

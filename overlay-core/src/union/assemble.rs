@@ -187,6 +187,9 @@ impl Union {
                 self.note_plinks(plinks);
                 Some(Copies::Plinks(Arc::clone(plinks)))
             }
+            // Names that were objects of their own stay so: who holds one has
+            // its number.
+            (Some(_), None) if self.options.index == Index::Off => None,
             (Some(upper), _) => self.open_copies(upper)?,
         };
         if let Some(copies) = copies {

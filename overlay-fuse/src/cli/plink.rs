@@ -62,8 +62,8 @@ enum Task {
         /// ufsmount -o br:
         #[arg(required = true, value_name = "LOWER")]
         lowers: Vec<OsString>,
-        /// Also remove pseudo-links of files that are on none of the branches
-        /// below
+        /// Also remove pseudo-links of files of which the branches below show no
+        /// name
         #[arg(long)]
         all: bool,
         /// Say nothing but why it failed

@@ -159,8 +159,15 @@ impl Walk<'_> {
             for (name, kind) in self.names(&dir)? {
                 self.seen += 1;
                 each(self.seen);
-                let Some(entry) = self.union.lookup(&dir, &name)? else {
-                    continue;
+                let entry = match self.union.lookup(&dir, &name) {
+                    Ok(Some(entry)) => entry,
+                    Ok(None) => continue,
+                    // It is listed, and nobody has ever used it (S84).
+                    Err(error @ (Error::NameTooLong | Error::Damaged(_))) => {
+                        tracing::debug!(%error, %name, "no pseudo-link has such a name");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 };
                 match kind.is_dir() {
                     true => left.push(entry.inode),

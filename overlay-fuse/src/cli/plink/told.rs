@@ -101,8 +101,8 @@ pub(super) fn flushed(branch: &Path, flushed: &Flushed) -> Vec<String> {
     for plink in &flushed.kept {
         let name = plink.name();
         lines.push(format!(
-            "{branch}: {name} is left: its original is on none of the branches below; name them \
-             all, in their order, or say --all"
+            "{branch}: {name} is left: no name that shows is its original's; name all branches \
+             below, in their order, or, if its other names are hidden or gone, say --all"
         ));
     }
     if flushed.others > 0 {
