@@ -45,8 +45,8 @@ pub(crate) use verbs::More;
 /// are not to be shown.
 ///
 /// Not asked: `WRITEBACK_CACHE` (a crash would lose what a program believes
-/// written), `FLOCK_LOCKS` and `POSIX_LOCKS` (the kernel's own are right, as it alone
-/// sees the files), `PASSTHROUGH` (not yet).
+/// written), `FLOCK_LOCKS` and `POSIX_LOCKS` (the kernel's own are right, as it
+/// alone sees the files), `PASSTHROUGH` (not yet).
 const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     .union(InitFlags::FUSE_DO_READDIRPLUS)
     .union(InitFlags::FUSE_READDIRPLUS_AUTO)

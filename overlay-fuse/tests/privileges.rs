@@ -223,3 +223,22 @@ fn changes_of_lower_files_take_capabilities_as_on_the_kernels() {
 fn changes_of_upper_files_take_capabilities_as_on_the_kernels() {
     compare("u", true);
 }
+
+/// It sets nothing, and is a change all the same.
+#[test]
+fn regression_a_change_of_no_owner_copies_up_as_on_the_kernels() {
+    if !can_mount() {
+        return;
+    }
+    let (ours, kernels) = (Scene::new(), Scene::new());
+    fs::create_dir(kernels.at("w")).unwrap();
+    let mounted = ours.mount_all();
+    let kernel = KernelMount::new(&kernels, "lowerdir=@/l,upperdir=@/u,workdir=@/w");
+    for name in ["d", "file"] {
+        chown(mounted.at(name), None, None).unwrap();
+        chown(kernel.at(name), None, None).unwrap();
+        let upper = format!("u/{name}");
+        assert!(kernels.at(&upper).exists(), "{name}");
+        assert!(ours.at(&upper).exists(), "{name}");
+    }
+}

@@ -41,11 +41,7 @@ pub(super) fn permit(request: &Request) -> Result<()> {
         tracing::debug!(%error, "nothing is known of who asks");
         OUTSIDE
     };
-    // A process that this one does not see has the number 0.
-    let asker = match request.pid() {
-        0 => return Err(OUTSIDE),
-        pid => PathBuf::from(format!("/proc/{pid}")),
-    };
+    let asker = process(request).ok_or(OUTSIDE)?;
     for what in ["ns/mnt", "ns/user", "root"] {
         let own = fs::read_link(PathBuf::from("/proc/self").join(what)).map_err(refused)?;
         if fs::read_link(asker.join(what)).map_err(refused)? != own {
@@ -61,10 +57,9 @@ pub(super) fn permit(request: &Request) -> Result<()> {
 /// Whether a file keeps setuid and setgid when who asks changes it: root with
 /// `CAP_FSETID` in the first user namespace. Whatever is in doubt is no.
 pub(super) fn keeps_setid(request: &Request) -> bool {
-    if request.uid() != 0 || request.pid() == 0 {
+    let Some(asker) = process(request).filter(|_| request.uid() == 0) else {
         return false;
-    }
-    let asker = PathBuf::from(format!("/proc/{}", request.pid()));
+    };
     let in_first = fs::read_link(asker.join("ns/user"))
         .is_ok_and(|name| name.as_os_str() == FIRST_USER_NAMESPACE);
     in_first && has(&asker, FSETID).unwrap_or(false)
@@ -75,20 +70,28 @@ pub(super) fn is_in_group(request: &Request, group: u32) -> bool {
     if request.gid() == group {
         return true;
     }
-    let status = match request.pid() {
-        0 => return false,
-        pid => fs::read_to_string(format!("/proc/{pid}/status")),
-    };
-    let status = status.unwrap_or_default();
-    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
-    let mut groups = groups.unwrap_or_default().split_whitespace();
+    let groups = process(request).and_then(|asker| status(&asker, "Groups:").ok());
+    let groups = groups.unwrap_or_default();
+    let mut groups = groups.split_whitespace();
     groups.any(|one| one.parse() == Ok(group))
+}
+
+/// The directory of who asks; none of a process that this one does not see,
+/// which has the number 0.
+fn process(request: &Request) -> Option<PathBuf> {
+    let pid = Some(request.pid()).filter(|pid| *pid != 0);
+    pid.map(|pid| PathBuf::from(format!("/proc/{pid}")))
 }
 
 /// Whether a capability is in effect in the process of this directory.
 fn has(process: &Path, capability: u32) -> io::Result<bool> {
-    let status = fs::read_to_string(process.join("status"))?;
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    let effective = u64::from_str_radix(&status(process, "CapEff:")?, 16);
     Ok(effective.unwrap_or(0) & 1 << capability != 0)
+}
+
+/// What `/proc/PID/status` says by the word `field`; nothing if it has none.
+fn status(process: &Path, field: &str) -> io::Result<String> {
+    let status = fs::read_to_string(process.join("status"))?;
+    let said = status.lines().find_map(|line| line.strip_prefix(field));
+    Ok(said.unwrap_or_default().trim().to_owned())
 }

@@ -42,36 +42,22 @@ impl Serving<'_> {
     /// Before a write by somebody who lacks `CAP_FSETID`.
     pub(super) fn before_write(&self, handle: &Handle, request: &Request) -> Result<()> {
         let attr = self.union.attr_of_handle(handle)?;
-        let mode = self.without_setid(&attr, request);
-        self.set_mode(&handle.inode(), &attr, mode).map(drop)
+        self.clear(&handle.inode(), &attr, request).map(drop)
     }
 
-    /// A SETATTR that sets nothing: the attributes afterwards. What asks for it
-    /// is not told: a change of the content, or `chown(2)` without an owner,
-    /// which is the owner's alone. Where root changes the content of a file with
-    /// a capability, setuid could stay; where root changes its owner, it has to
-    /// go.
-    pub(super) fn cleared(&self, inode: &Arc<Inode>, request: &Request) -> Result<Attr> {
+    /// Before a SETATTR that sets nothing. What asks for it is not told: a change
+    /// of the content, or `chown(2)` without an owner, which is the owner's alone.
+    /// Where root changes the content of a file with a capability, setuid could
+    /// stay; where root changes its owner, it has to go.
+    pub(super) fn permit_clearing(&self, inode: &Arc<Inode>, request: &Request) -> Result<()> {
         let attr = self.union.attr(inode)?;
-        let mode = self.without_setid(&attr, request);
         let owner = self.presentation.attr(&attr).uid;
         let may = [0, owner].contains(&request.uid());
-        if mode != attr.mode && !may && !self.union.is_written(inode) {
-            return Err(Error::NotPermitted("a file of another user"));
+        let loses = |attr: &Attr| self.without_setid(attr, request) != attr.mode;
+        match may || !loses(&attr) || self.union.is_written(inode) {
+            true => Ok(()),
+            false => Err(Error::NotPermitted("a file of another user")),
         }
-        self.set_mode(inode, &attr, mode)
-    }
-
-    /// After a change of the owner or the group: the attributes then. The layer
-    /// has done as for a server that is in all groups.
-    pub(super) fn after_chown(
-        &self,
-        inode: &Arc<Inode>,
-        attr: &Attr,
-        request: &Request,
-    ) -> Result<Attr> {
-        let mode = self.without_setid(attr, request);
-        self.set_mode(inode, attr, mode)
     }
 
     /// After a truncation: the attributes then. After it, so that no data is
@@ -85,7 +71,7 @@ impl Serving<'_> {
     ) -> Result<Attr> {
         match attr.mode & (SETUID | SETGID) == 0 || asker::keeps_setid(request) {
             true => Ok(*attr),
-            false => self.set_mode(inode, attr, self.without_setid(attr, request)),
+            false => self.clear(inode, attr, request),
         }
     }
 
@@ -122,7 +108,11 @@ impl Serving<'_> {
         }
     }
 
-    fn set_mode(&self, inode: &Arc<Inode>, attr: &Attr, mode: u32) -> Result<Attr> {
+    /// Takes setuid and setgid away, as far as they go, from what has `attr`:
+    /// the attributes then. After a change of the owner, too: the layer has done
+    /// that as for a server that is in all groups.
+    pub(super) fn clear(&self, inode: &Arc<Inode>, attr: &Attr, request: &Request) -> Result<Attr> {
+        let mode = self.without_setid(attr, request);
         if mode == attr.mode {
             return Ok(*attr);
         }

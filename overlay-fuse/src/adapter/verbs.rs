@@ -189,18 +189,18 @@ impl Serving<'_> {
         request: &Request,
     ) -> Result<FileAttr> {
         let inode = self.inode(ino)?;
-        let attr = match *set == SetAttr::default() && self.kills_privileges {
-            true => self.cleared(&inode, request)?,
-            false => {
-                let stored = self.presentation.stored(set)?;
-                let attr = self.union.set_attr(&inode, &stored)?;
-                let owned = self.kills_privileges && (set.uid.is_some() || set.gid.is_some());
-                match (set.mode, set.size) {
-                    (None, _) if owned => self.after_chown(&inode, &attr, request)?,
-                    (None, Some(_)) => self.after_truncation(&inode, &attr, request)?,
-                    (None | Some(_), _) => attr,
-                }
-            }
+        let nothing = self.kills_privileges && *set == SetAttr::default();
+        if nothing {
+            self.permit_clearing(&inode, request)?;
+        }
+        let stored = self.presentation.stored(set)?;
+        // Nothing, too: that is a copy-up, as on the kernel's overlayfs.
+        let attr = self.union.set_attr(&inode, &stored)?;
+        let owned = self.kills_privileges && (set.uid.is_some() || set.gid.is_some());
+        let attr = match (set.mode, set.size) {
+            (None, _) if nothing || owned => self.clear(&inode, &attr, request)?,
+            (None, Some(_)) => self.after_truncation(&inode, &attr, request)?,
+            (None | Some(_), _) => attr,
         };
         Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
     }
