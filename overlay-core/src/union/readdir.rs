@@ -202,6 +202,9 @@ impl Union {
     /// Whether something else may have had the number of an entry before the
     /// branches changed, as far as can be told without looking it up.
     fn is_stray(&self, inode: &Inode, met: &Met) -> bool {
+        if !self.table.is_handed_over() {
+            return false;
+        }
         let here = trail::Met {
             parent: inode,
             name: &met.name,

@@ -148,6 +148,9 @@ impl Table {
     /// Whether only a look-up can tell if an object shows the number that is
     /// made from its own.
     pub fn is_in_doubt(&self, id: ObjectId) -> bool {
+        if self.lent.is_empty() && self.reserved.get().is_none_or(HashSet::is_empty) {
+            return false;
+        }
         let number = self.numbering.numbers.encode(id);
         number.is_some_and(|number| self.is_lent(number)) && !self.is_given(id)
     }
@@ -155,11 +158,10 @@ impl Table {
     /// Whether `number` is remembered for another object than the one that was
     /// found: it was known before the branches changed, is not there any more
     /// or leads elsewhere, and the number was used again. Who knows it still
-    /// must not come to the wrong one by it.
+    /// must not come to the wrong one by it. Asked where [numbers were given
+    /// before](Table::is_handed_over) alone: elsewhere there is no such.
     pub fn is_of_another(&self, number: u64, met: &Met<'_>) -> bool {
-        if !self.handed_over {
-            return false;
-        }
+        debug_assert!(self.handed_over);
         match self.known.get(&number).map(|known| known.state()) {
             // Somebody has it open, and it has no name.
             Some(State::Alive) => self.trails.is_gone(number),

@@ -155,7 +155,7 @@ impl Trails {
 
     /// Whether what had this number went with its branches.
     pub fn is_gone(&self, number: u64) -> bool {
-        !self.left.is_empty() && self.left.get(&number).is_some_and(|trail| trail.gone)
+        self.left.get(&number).is_some_and(|trail| trail.gone)
     }
 
     /// Nobody knows the number any more: if what had it is gone, it may be that
@@ -229,9 +229,6 @@ impl Trails {
         let kept = self.kept.as_ref().and_then(|kept| kept.get(&number));
         if let Some(trail) = kept {
             return Some(trail.clone());
-        }
-        if self.left.is_empty() {
-            return None;
         }
         let left = self.left.get(&number).filter(|trail| !trail.gone)?;
         Some(left.clone())
