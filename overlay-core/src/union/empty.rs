@@ -10,7 +10,7 @@ use super::beside::Hider;
 use super::locks::DirWrite;
 use super::rename::Place;
 use super::target::Target;
-use crate::attr::{Owner, SetAttr};
+use crate::attr::{Attr, Owner, SetAttr};
 use crate::dialect::{OpaqueForm, WhiteoutForm};
 use crate::error::Result;
 use crate::layer::{New, NewKind, RenameMode, Staged, WritableNode};
@@ -40,6 +40,19 @@ impl Swapped {
                 Err(error)
             }
         }
+    }
+}
+
+/// A new directory like one with the attributes `attr`.
+pub(super) fn empty_like<'a>(attr: &Attr, xattrs: &'a [(&'a [u8], &'a [u8])]) -> New<'a> {
+    New {
+        kind: NewKind::Directory,
+        mode: attr.mode,
+        owner: Owner {
+            uid: attr.uid,
+            gid: attr.gid,
+        },
+        xattrs,
     }
 }
 
@@ -78,16 +91,7 @@ impl Union {
             // See `shield`.
             OpaqueForm::Entry(_) => None,
         };
-        let empty = New {
-            kind: NewKind::Directory,
-            mode: attr.mode,
-            owner: Owner {
-                uid: attr.uid,
-                gid: attr.gid,
-            },
-            xattrs: opaque.as_slice(),
-        };
-        let staged = Staged::new(&target.storage, &empty)?;
+        let staged = Staged::new(&target.storage, &empty_like(&attr, opaque.as_slice()))?;
         self.copy_xattrs(target, target.dialect, &**old, &**staged.node())?;
         staged.node().set_attr(&SetAttr {
             // Again: an access ACL among the attributes changes it.

@@ -13,13 +13,12 @@
 
 use super::Union;
 use super::beside::Hider;
-use super::empty::Swapped;
+use super::empty::{Swapped, empty_like};
 use super::target::Target;
 use super::whiteout::Whiteouts;
-use crate::attr::Owner;
 use crate::dialect::WhiteoutForm;
 use crate::error::{Error, Result};
-use crate::layer::{New, NewKind, Removal, RenameMode, Staged, WritableNode};
+use crate::layer::{Removal, RenameMode, Staged, WritableNode};
 use crate::name::Name;
 
 /// A rename on the writable branch, without exchange.
@@ -244,15 +243,8 @@ fn empty_for_whiteout(target: &Target, moved: Move<'_>) -> Result<Swapped> {
     let (dir, name) = moved.to;
     let whiteout = dir.lookup_writable(name)?.ok_or(Error::Stale)?.node;
     let attr = moved.node.attr()?;
-    let empty = New {
-        kind: NewKind::Directory,
-        mode: attr.mode,
-        owner: Owner {
-            uid: attr.uid,
-            gid: attr.gid,
-        },
-        xattrs: &[target.dialect.opaque_mark()],
-    };
+    let opaque = [target.dialect.opaque_mark()];
+    let empty = empty_like(&attr, &opaque);
     let staged = Staged::new(&target.storage, &empty)?;
     let (empty, old) = staged.swap(dir, name, &whiteout)?;
     Ok(Swapped { empty, old })
