@@ -18,6 +18,7 @@ mod check;
 mod control;
 mod convert;
 mod daemon;
+mod ending;
 mod escape;
 mod log;
 mod plan;

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use common::branches::{branch, change, mount, read, refused, scene};
-use common::{can_mount, eventually, said};
+use common::{Scene, can_mount, eventually, said};
 
 /// The kernel takes a name back with all that is mounted there.
 #[test]
@@ -147,11 +147,8 @@ fn a_mount_that_is_read_only_gets_no_branch_that_is_written() {
     }
 }
 
-#[test]
-fn whose_marks_count_can_be_said_of_a_branch() {
-    if !can_mount() {
-        return;
-    }
+/// `b` hides one name of `c` as AuFS does, and one as overlayfs does.
+fn scene_with_marks_of_both() -> Scene {
     let scene = scene(&["a", "b", "c"]);
     for name in ["by_name", "by_device"] {
         fs::write(scene.at(format!("c/{name}")), "").unwrap();
@@ -162,6 +159,15 @@ fn whose_marks_count_can_be_said_of_a_branch() {
         .args(["c", "0", "0"])
         .status();
     assert!(device.unwrap().success());
+    scene
+}
+
+#[test]
+fn whose_marks_count_can_be_said_of_a_branch() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene_with_marks_of_both();
     for (form, by_name, by_device) in [
         ("", false, false),
         ("+overlay", true, false),
@@ -189,16 +195,7 @@ fn a_branch_that_was_said_to_have_other_marks_is_not_written() {
     if !can_mount() {
         return;
     }
-    let scene = scene(&["a", "b", "c"]);
-    for name in ["by_name", "by_device"] {
-        fs::write(scene.at(format!("c/{name}")), "").unwrap();
-    }
-    fs::write(scene.at("b/.wh.by_name"), "").unwrap();
-    let device = Command::new("mknod")
-        .arg(scene.at("b/by_device"))
-        .args(["c", "0", "0"])
-        .status();
-    assert!(device.unwrap().success());
+    let scene = scene_with_marks_of_both();
     let permission = || {
         let list = String::from_utf8(branch(&scene, &["list", "m"]).stdout).unwrap();
         let line = list.lines().find(|line| line.ends_with("/b")).unwrap();

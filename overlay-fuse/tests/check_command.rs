@@ -8,44 +8,17 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
-use common::{Scene, USER, can_mount, in_own_namespace, install, said, skipped, word};
+use common::commands::{code, is_root, refused_by, shown, ufs};
+use common::{Scene, USER, can_mount, in_own_namespace, install, said, word};
 use rustix::fs::{FileType, Mode, XattrFlags};
 use serde_json::Value;
 
 fn check(scene: &Scene, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ufs"))
-        .arg("check")
-        .args(words)
-        .current_dir(scene.root())
-        .output()
-        .unwrap()
+    ufs(scene, "check", words)
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn shown(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Exit status and the one sentence.
 fn refused(output: &Output, status: i32) -> String {
-    let said = said(output);
-    assert_eq!(code(output), status, "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("ufs check: "), "{said}");
-    assert!(output.stdout.is_empty());
-    said
-}
-
-/// Marks and devices are root's.
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        skipped("needs root");
-    }
-    root
+    refused_by("check", output, status)
 }
 
 fn mark(scene: &Scene, path: &str, name: &str, value: &[u8]) {

@@ -6,47 +6,20 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use common::{Scene, can_mount, in_own_namespace, refused as mount_refused, said, skipped, word};
+use common::commands::{code, is_root, refused_by, shown, ufs};
+use common::{Scene, can_mount, in_own_namespace, refused as mount_refused, said, word};
 use overlay_core::convert::{Effect, Kind};
 use rustix::fs::XattrFlags;
 use serde_json::Value;
 
 fn convert(scene: &Scene, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ufs"))
-        .arg("convert")
-        .args(words)
-        .current_dir(scene.root())
-        .output()
-        .unwrap()
+    ufs(scene, "convert", words)
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn shown(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Exit status and the one sentence.
 fn refused(output: &Output, status: i32) -> String {
-    let said = said(output);
-    assert_eq!(code(output), status, "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("ufs convert: "), "{said}");
-    assert!(output.stdout.is_empty());
-    said
-}
-
-/// Marks and devices are root's.
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        skipped("needs root");
-    }
-    root
+    refused_by("convert", output, status)
 }
 
 /// A branch `u` of AuFS with a whiteout and an opaque directory.

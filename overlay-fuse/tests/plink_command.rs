@@ -6,9 +6,10 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use common::branches::mount;
+use common::commands::{code, refused_by, shown, ufs};
 use common::{Scene, can_mount, said};
 use overlay_core::dialect::aufs::Aufs;
 use overlay_core::fs::UnionFs;
@@ -18,30 +19,11 @@ use overlay_core::{Directories, Union};
 use serde_json::Value;
 
 fn plink(scene: &Scene, words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ufs"))
-        .arg("plink")
-        .args(words)
-        .current_dir(scene.root())
-        .output()
-        .unwrap()
+    ufs(scene, "plink", words)
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn shown(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-/// Exit status and the one sentence.
 fn refused(output: &Output, status: i32) -> String {
-    let said = said(output);
-    assert_eq!(code(output), status, "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("ufs plink: "), "{said}");
-    assert!(output.stdout.is_empty());
-    said
+    refused_by("plink", output, status)
 }
 
 /// `l/file` has another name `l/d/link`.

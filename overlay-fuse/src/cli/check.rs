@@ -11,12 +11,16 @@ use overlay_core::stack::directories::Opened;
 use overlay_core::union::RedirectDir;
 use overlay_core::{Directories, Stack};
 
+use super::ending::{self, Ending};
 use super::plan::{self, Unmounted};
 use super::progress::Progress;
 use super::serve::redirect_dir;
 
 mod json;
 mod text;
+
+/// What it is called in sentences.
+const COMMAND: &str = "ufs check";
 
 /// The exit codes; bits, as those of `fsck(8)`.
 mod code {
@@ -77,36 +81,23 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Why there is nothing to tell: a sentence and a code.
-struct Failure(u8, String);
-
 /// Runs `ufs check`.
 pub(super) fn run(args: Args) -> ExitCode {
     match checked(&args) {
         Ok(code) => ExitCode::from(code),
-        Err(Failure(code, sentence)) => fail(code, &sentence),
+        Err(ending) => ending.end(COMMAND),
     }
 }
 
 /// Words that clap does not understand.
 pub(super) fn usage_error(error: &clap::Error) -> ExitCode {
-    match super::usage("ufs check", error) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => fail(code::USAGE, &sentence),
-    }
+    ending::usage_error(COMMAND, code::USAGE, error)
 }
 
-fn fail(code: u8, sentence: &str) -> ExitCode {
-    match writeln!(io::stderr(), "ufs check: {sentence}") {
-        // Without a standard error the status says it alone.
-        Ok(()) | Err(_) => ExitCode::from(code),
-    }
-}
-
-fn checked(args: &Args) -> Result<u8, Failure> {
-    let failed = |sentence: String| Failure(code::FAILED, sentence);
+fn checked(args: &Args) -> Result<u8, Ending> {
+    let failed = |sentence: String| Ending::Failed(code::FAILED, sentence);
     let words = plan::unmounted(&args.options, args.paths.clone())
-        .map_err(|error| Failure(code::USAGE, error.to_string()))?;
+        .map_err(|error| Ending::Failed(code::USAGE, error.to_string()))?;
     let repair = repair_asked(args, &words)?;
     refuse_other_directories(args, &words.directories)?;
     let directories = &words.directories;
@@ -140,8 +131,8 @@ fn unreadable(error: &overlay_core::Error) -> String {
     format!("the root of a layer cannot be read ({error}): check the layers")
 }
 
-fn repair_asked(args: &Args, words: &Unmounted) -> Result<Repair, Failure> {
-    let usage = |sentence: &str| Err(Failure(code::USAGE, sentence.to_owned()));
+fn repair_asked(args: &Args, words: &Unmounted) -> Result<Repair, Ending> {
+    let usage = |sentence: &str| Err(Ending::Failed(code::USAGE, sentence.to_owned()));
     match (args.repair, &words.directories.upper) {
         (false, _) if args.accept_volatile || args.accept_lower => {
             usage("--accept-volatile and --accept-lower are for --repair: add it")
@@ -158,7 +149,7 @@ fn repair_asked(args: &Args, words: &Unmounted) -> Result<Repair, Failure> {
 }
 
 /// A third path is a mount point for `ufsmount`, and a work directory here.
-fn refuse_other_directories(args: &Args, directories: &Directories) -> Result<(), Failure> {
+fn refuse_other_directories(args: &Args, directories: &Directories) -> Result<(), Ending> {
     let (Some(work), true) = (&directories.work, args.paths.len() > 2) else {
         return Ok(());
     };
@@ -170,12 +161,12 @@ fn refuse_other_directories(args: &Args, directories: &Directories) -> Result<()
     let sentence = format!(
         "{work:?} has not been a work directory yet: name the one of this upper layer, or leave it out"
     );
-    Err(Failure(code::FAILED, sentence))
+    Err(Ending::Failed(code::FAILED, sentence))
 }
 
-fn settings(args: &Args, words: &Unmounted, stack: &Stack) -> Result<Settings, Failure> {
+fn settings(args: &Args, words: &Unmounted, stack: &Stack) -> Result<Settings, Ending> {
     let redirects = redirect_dir(words.redirect_dir, stack)
-        .map_err(|failure| Failure(code::USAGE, failure.sentence().to_owned()))?;
+        .map_err(|failure| Ending::Failed(code::USAGE, failure.sentence().to_owned()))?;
     Ok(Settings {
         redirects: match redirects {
             RedirectDir::On | RedirectDir::Follow => Redirects::Followed,
@@ -192,7 +183,7 @@ fn tell(
     directories: &Directories,
     check: &Check,
     repair: Repair,
-) -> Result<u8, Failure> {
+) -> Result<u8, Ending> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut progress = Progress::new("checked", io::stderr().is_terminal());
     let mut written = Ok(());
@@ -217,7 +208,7 @@ fn tell(
         }
     });
     progress.clear();
-    let summary = summary.map_err(|error| Failure(code::FAILED, unreadable(&error)))?;
+    let summary = summary.map_err(|error| Ending::Failed(code::FAILED, unreadable(&error)))?;
     let code = exit_code(&summary);
     let last = match args.json {
         true => json::summary(&summary, code),
@@ -229,7 +220,7 @@ fn tell(
     match written {
         Ok(()) => Ok(code),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code | code::CANCELLED),
-        Err(error) => Err(Failure(
+        Err(error) => Err(Ending::Failed(
             code | code::FAILED,
             format!("the findings cannot be written ({error}): see where they go"),
         )),

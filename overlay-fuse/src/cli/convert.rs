@@ -10,10 +10,14 @@ use overlay_core::Namespace;
 use overlay_core::convert::{Conversion, Effect, Event, Failure, Form, Note, Summary};
 use overlay_core::stack::directories::LoneBranch;
 
+use super::ending::{self, Ending};
 use super::progress::Progress;
 
 mod json;
 mod text;
+
+/// What it is called in sentences.
+const COMMAND: &str = "ufs convert";
 
 /// The exit codes; as far as they have the same meaning, those of `ufs check`.
 mod code {
@@ -95,34 +99,17 @@ impl Word {
     }
 }
 
-/// Why it ends with another status than 0.
-enum Ending {
-    /// A sentence.
-    Failed(u8, String),
-    /// All is said.
-    Told(u8),
-}
-
 /// Runs `ufs convert`.
 pub(super) fn run(args: Args) -> ExitCode {
     match converted(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Ending::Told(code)) => ExitCode::from(code),
-        Err(Ending::Failed(code, sentence)) => fail(code, &sentence),
+        Err(ending) => ending.end(COMMAND),
     }
 }
 
 /// Words that clap does not understand.
 pub(super) fn usage_error(error: &clap::Error) -> ExitCode {
-    match super::usage("ufs convert", error) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => fail(code::USAGE, &sentence),
-    }
-}
-
-fn fail(code: u8, sentence: &str) -> ExitCode {
-    super::say("ufs convert", sentence);
-    ExitCode::from(code)
+    ending::usage_error(COMMAND, code::USAGE, error)
 }
 
 fn converted(args: &Args) -> Result<(), Ending> {
@@ -263,7 +250,7 @@ impl<'a> Teller<'a> {
         } else if summary.refused > 0 {
             let failure = Failure::Refused(*summary);
             let branch = text::path(&self.args.branch, b"");
-            super::say("ufs convert", &format!("{branch}: {failure}"));
+            super::say(COMMAND, &format!("{branch}: {failure}"));
         }
         let written = std::mem::replace(&mut self.written, Ok(()));
         match written.and_then(|()| self.out.flush()) {

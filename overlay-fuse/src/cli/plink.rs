@@ -11,11 +11,15 @@ use overlay_core::Stack;
 use overlay_core::stack::directories::{BranchAccess, LoneBranch, OpenedBranch, Opener};
 use overlay_core::union::plinks::{self, Flushed, Left};
 
+use super::ending::{self, Ending};
 use super::plan::aufs::{AufsMount, MountAccess, Opaque, read};
 use super::progress::Progress;
 use super::{branches, shown};
 
 mod told;
+
+/// What it is called in sentences.
+const COMMAND: &str = "ufs plink";
 
 /// The exit codes; as far as they have the same meaning, those of `ufs check`.
 mod code {
@@ -72,14 +76,6 @@ enum Task {
     },
 }
 
-/// Why it ends with another status than 0.
-enum Ending {
-    /// A sentence.
-    Failed(u8, String),
-    /// All is said.
-    Told(u8),
-}
-
 /// Runs `ufs plink`.
 pub(super) fn run(args: Args) -> ExitCode {
     let done = match args.task {
@@ -93,22 +89,13 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Ending::Told(code)) => ExitCode::from(code),
-        Err(Ending::Failed(code, sentence)) => fail(code, &sentence),
+        Err(ending) => ending.end(COMMAND),
     }
 }
 
 /// Words that clap does not understand.
 pub(super) fn usage_error(error: &clap::Error) -> ExitCode {
-    match super::usage("ufs plink", error) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => fail(code::USAGE, &sentence),
-    }
-}
-
-fn fail(code: u8, sentence: &str) -> ExitCode {
-    super::say("ufs plink", sentence);
-    ExitCode::from(code)
+    ending::usage_error(COMMAND, code::USAGE, error)
 }
 
 fn failed(error: impl ToString) -> Ending {

@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Output;
 
+use super::commands::ufs;
 use super::{Mounted, Scene, said};
 
 /// Directories `names`, and a mount point.
@@ -21,9 +22,7 @@ pub fn mount(scene: &Scene, options: &str) -> Mounted {
 }
 
 pub fn branch(scene: &Scene, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ufs"));
-    command.current_dir(scene.root()).arg("branch").args(words);
-    command.output().unwrap()
+    ufs(scene, "branch", words)
 }
 
 pub fn change(scene: &Scene, words: &[&str]) {

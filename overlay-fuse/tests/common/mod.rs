@@ -15,6 +15,7 @@ use rustix::mount::UnmountFlags;
 use tempfile::TempDir;
 
 pub mod branches;
+pub mod commands;
 pub mod kernel;
 
 /// An ordinary user: `nobody` on most systems.
