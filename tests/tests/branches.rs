@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use overlay_core::dialect::Heed;
 use overlay_core::fs::UnionFs;
 use overlay_core::layer::mem::MemStorage;
 use overlay_core::layer::{NewKind, RenameMode};
@@ -334,6 +335,58 @@ fn what_went_with_its_branch_is_another_object_when_that_comes_back() {
         now.unpin(old, 1);
         assert_eq!(find(&now, path).number(), number, "{path}");
     }
+}
+
+/// Nothing holds the objects between one look and the next.
+#[test]
+fn regression_numbers_stay_over_changes_when_nobody_knows_the_objects_any_more() {
+    let home = Home::new("wwr");
+    home.branches[1].write("below", b"old").unwrap();
+    home.branches[2].mkdir("d").unwrap();
+    home.branches[2].write("f", b"old").unwrap();
+    let live = Live::new(home.union("ff"));
+    let numbers = || ["d", "f", "below"].map(|path| find(&live.now(), path).number());
+    let write = |path: &str| drop(open(&live.now(), path, true));
+    let make = |dir: &str, new: &str| {
+        let now = live.now();
+        let made = now.create(&find(&now, dir), name(new), NewKind::Regular, 0o644, &ME);
+        drop(made.unwrap());
+    };
+    let before = numbers();
+    make("d", "x");
+    write("f");
+    assert_eq!(numbers(), before);
+    let [first, second] = [0, 1].map(|at| live.now().stack().branches()[at].id);
+    let freeze = |branch| {
+        live.change(|mut stack| {
+            let frozen = stack.branch(branch).map(|branch| branch.storage.frozen());
+            stack.set_access(branch, frozen.unwrap(), Heed::Marks)?;
+            Ok(stack)
+        })
+        .unwrap();
+    };
+    freeze(first);
+    assert_eq!(numbers(), before, "first");
+    make("d", "y");
+    write("below");
+    for round in 0..3 {
+        let more = MemStorage::new();
+        live.change(|stack| Ok(stack.lower_as(more, aufs())))
+            .unwrap();
+        assert_eq!(numbers(), before, "{round}");
+    }
+    freeze(second);
+    assert_eq!(numbers(), before, "second");
+    let last = live.now().stack().branches().last().unwrap().id;
+    live.change(|mut stack| stack.remove(last).map(|()| stack))
+        .unwrap();
+    assert_eq!(numbers(), before, "last");
+    // The copy goes, and what it was a copy of is another object.
+    live.change(|mut stack| stack.remove(first).map(|()| stack))
+        .unwrap();
+    let after = numbers();
+    assert_eq!(after[0], before[0], "the directory has other parts");
+    assert_eq!(after[2], before[2]);
 }
 
 #[test]

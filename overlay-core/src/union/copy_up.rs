@@ -429,7 +429,7 @@ impl Union {
         id: ObjectId,
         node: Arc<dyn WritableNode>,
     ) -> Result<()> {
-        self.table.give(id, inode.number());
+        self.table.give_on(target.branch, id, inode.number());
         match &inode.body {
             Body::Other(other) => {
                 if inode.is_split() {

@@ -18,6 +18,7 @@ use super::options::Options;
 use super::trail::{Met, Trails};
 use crate::attr::Attr;
 use crate::name::{Name, NameBuf};
+use crate::stack::BranchId;
 
 mod hand_over;
 
@@ -61,6 +62,15 @@ enum State {
     Dying,
 }
 
+/// The number that an object shows in place of its own.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    number: u64,
+    /// Where it lies, if only this says what its number is: it counts as long
+    /// as that branch is there.
+    on: Option<BranchId>,
+}
+
 /// The numbers that were given so far.
 #[derive(Debug)]
 struct Numbering {
@@ -68,7 +78,7 @@ struct Numbering {
     /// Numbers of objects that do not show their own: copies show the number
     /// of their origin for as long as the union lives, and what cannot be
     /// encoded shows a private one.
-    given: DashMap<ObjectId, u64>,
+    given: DashMap<ObjectId, Given>,
     /// Numbers of the names of lower files with several hard links, and of
     /// directories that lie in several places.
     split: DashMap<(u64, NameBuf), u64>,
@@ -118,11 +128,7 @@ impl Table {
         if let Some(number) = self.numbering.numbers.encode(id) {
             return number;
         }
-        *self
-            .numbering
-            .given
-            .entry(id)
-            .or_insert_with(|| self.numbering.numbers.make_up())
+        self.made_up(id)
     }
 
     /// The number of an object that shows by itself. Unlike
@@ -133,11 +139,16 @@ impl Table {
         if !self.is_lent(number) || self.is_given(id) {
             return number;
         }
-        *self
-            .numbering
+        self.made_up(id)
+    }
+
+    fn made_up(&self, id: ObjectId) -> u64 {
+        let make_up = || Given::for_now(self.numbering.numbers.make_up());
+        self.numbering
             .given
             .entry(id)
-            .or_insert_with(|| self.numbering.numbers.make_up())
+            .or_insert_with(make_up)
+            .number
     }
 
     fn is_lent(&self, number: u64) -> bool {
@@ -176,11 +187,12 @@ impl Table {
 
     /// Another number for the object `id` than `number`, which is another's.
     pub fn another_number(&self, id: ObjectId, number: u64) -> u64 {
-        let mut given = self.numbering.given.entry(id).or_insert(number);
-        if *given == number {
-            *given = self.numbering.numbers.make_up();
+        let given = self.numbering.given.entry(id);
+        let mut given = given.or_insert(Given::for_now(number));
+        if given.number == number {
+            *given = Given::for_now(self.numbering.numbers.make_up());
         }
-        *given
+        given.number
     }
 
     /// These copies go on showing the numbers of their originals.
@@ -215,7 +227,7 @@ impl Table {
     }
 
     pub fn given(&self, id: ObjectId) -> Option<u64> {
-        self.numbering.given.get(&id).map(|number| *number)
+        self.numbering.given.get(&id).map(|given| given.number)
     }
 
     /// The number that a listing shows for the object `id`.
@@ -234,9 +246,20 @@ impl Table {
         self.numbering.numbers.encode(id).unwrap_or_else(made_up)
     }
 
-    /// From now on the object `id` shows `number`: it is a copy of what does.
+    /// From now on the object `id` shows `number`: it is a copy of what does,
+    /// as its origin or a pseudo-link says.
     pub fn give(&self, id: ObjectId, number: u64) {
-        self.numbering.given.insert(id, number);
+        let known = self.numbering.given.get(&id).map(|given| *given);
+        let same = known.filter(|given| given.number == number);
+        let given = same.unwrap_or(Given::for_now(number));
+        self.numbering.given.insert(id, given);
+    }
+
+    /// From now on the object `id` of a branch shows `number`. Nothing else may
+    /// say so.
+    pub fn give_on(&self, branch: BranchId, id: ObjectId, number: u64) {
+        let on = Some(branch);
+        self.numbering.given.insert(id, Given { number, on });
     }
 
     /// The number of one name of an object that is one for each of its names.
@@ -378,12 +401,24 @@ impl Table {
     /// A copy without a name is being dropped: its filesystem may use the
     /// inode number again, and that object must not show our number.
     fn forget_copy(&self, inode: &Inode) {
-        if let Some(node) = inode.copy()
-            && let Ok(attr) = node.attr()
-            && (attr.nlink == 0 || attr.kind.is_dir())
+        let forget = |id: &ObjectId| {
+            let given = &self.numbering.given;
+            given.remove_if(id, |_, given| given.number == inode.number());
+        };
+        inode.parts().iter().for_each(|part| forget(&part.id));
+        if let (false, Some(copy)) = (inode.kind().is_dir(), inode.copy())
+            && let Ok(attr) = copy.attr()
+            && attr.nlink == 0
         {
-            self.numbering.given.remove(&ObjectId::from(&attr));
+            forget(&ObjectId::from(&attr));
         }
+    }
+}
+
+impl Given {
+    /// A number that is found out again, or may be another one then.
+    fn for_now(number: u64) -> Given {
+        Given { number, on: None }
     }
 }
 

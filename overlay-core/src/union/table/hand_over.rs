@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use dashmap::DashMap;
 
-use super::{Known, Numbering, ROOT, Table};
+use super::{Given, Known, Numbering, ROOT, Table};
 use crate::stack::{BranchId, Stack};
 use crate::union::inode::Inode;
 
@@ -18,8 +18,8 @@ impl Table {
     /// what is known keeps its number, and is found again when it is asked for.
     /// What is not found again by its name was lost to the change.
     ///
-    /// What is not known any more may have been removed, and its own number be
-    /// that of something else by now.
+    /// What nobody knows any more keeps it too, where its branch stays: whoever
+    /// asked for it before may compare.
     pub fn after(before: &Table, stack: &Stack) -> Table {
         let stays = |branch: BranchId| stack.branch(branch).is_some();
         let trails = before.trails.hand_over(stack);
@@ -44,16 +44,18 @@ impl Table {
             trails.numbers_left().into_iter().unzip();
         found.insert(ROOT);
         for entry in &before.numbering.given {
-            let (id, number) = (*entry.key(), *entry.value());
+            let (id, given_before) = (*entry.key(), *entry.value());
+            let number = given_before.number;
             let kept = match alive.get(&number) {
                 // By its parts, below.
                 Some(inode) if inode.kind().is_dir() => false,
                 Some(inode) if inode.link().is_some() => stays(inode.home()),
                 Some(inode) => stays(inode.home()) && !is_removed(inode),
-                None => found.contains(&number) || shown.contains(&number),
+                None if found.contains(&number) || shown.contains(&number) => true,
+                None => !known.contains_key(&number) && given_before.on.is_some_and(stays),
             };
             if kept {
-                given.insert(id, number);
+                given.insert(id, given_before);
             }
         }
         for (number, inode) in &alive {
@@ -61,13 +63,14 @@ impl Table {
             // and its filesystem may have given its place to something else.
             let parts = inode.parts().iter().filter(|_| found.contains(number));
             for part in parts.filter(|part| stays(part.branch)) {
-                given.insert(part.id, *number);
+                let (number, on) = (*number, Some(part.branch));
+                given.insert(part.id, Given { number, on });
             }
         }
         let numbers = Arc::clone(&before.numbering.numbers);
         let is_lent = |(id, number)| (numbers.encode(id) != Some(number)).then_some(number);
         let lent = given.iter();
-        let lent = lent.filter_map(|entry| is_lent((*entry.key(), *entry.value())));
+        let lent = lent.filter_map(|entry| is_lent((*entry.key(), entry.number)));
         Table {
             known,
             lent: lent.collect(),
