@@ -47,7 +47,8 @@ Unmount with umount, or fusermount3 -u as an ordinary user.";
     name = "ufsmount",
     version,
     override_usage = "ufsmount [OPTIONS] LOWER[:LOWER...] [UPPER] MOUNTPOINT\n       \
-                      ufsmount -o lowerdir=...,upperdir=...,workdir=... [SOURCE] MOUNTPOINT",
+                      ufsmount -o lowerdir=...,upperdir=...,workdir=... [SOURCE] MOUNTPOINT\n       \
+                      ufsmount -o br:DIR[=PERMISSION][:DIR...] [SOURCE] MOUNTPOINT",
     after_help = after_help()
 )]
 pub struct Args {
@@ -172,7 +173,7 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
     }
 }
 
-/// `--help` and `--version` are no errors; of all else, clap's first line.
+/// `--help` and `--version` are no errors; of all else, clap's first sentence.
 fn usage(program: &str, error: &clap::Error) -> Result<(), String> {
     let kind = error.kind();
     if kind == ErrorKind::DisplayHelp || kind == ErrorKind::DisplayVersion {
@@ -182,8 +183,16 @@ fn usage(program: &str, error: &clap::Error) -> Result<(), String> {
         return Err(format!("what to do? See {program} --help"));
     }
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
+    // Those that are missing stand below, one a line.
+    let names = lines.take_while(|line| !line.is_empty()).map(str::trim);
+    let names: Vec<&str> = names.filter(|_| line.ends_with(':')).collect();
+    let line = match names.is_empty() {
+        true => line.to_owned(),
+        false => format!("{line} {}", names.join(", ")),
+    };
     Err(format!("{line}: see {program} --help"))
 }
 

@@ -465,6 +465,10 @@ fn help_and_version_are_no_errors() {
         assert!(output.status.success());
         assert!(output.stderr.is_empty() && !output.stdout.is_empty());
     }
+    let help = String::from_utf8(scene.run(["--help"]).stdout).unwrap();
+    for option in ["lowerdir=", "br:BRANCH", "create=POLICY", "udba="] {
+        assert!(help.contains(option), "{option} is not in {help}");
+    }
 }
 
 #[test]

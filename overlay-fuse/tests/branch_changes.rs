@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use common::branches::{branch, change, mount, read, refused, scene};
+use common::commands::refused_by;
 use common::{Scene, can_mount, eventually, said};
 
 /// The kernel takes a name back with all that is mounted there.
@@ -363,6 +364,7 @@ fn the_words_of_a_remount_are_those_of_whoever_says_them() {
         ("remount,append:b=wr", "is no permission"),
         ("remount,append:b,shwh", "cannot be changed while mounted"),
         ("remount,append:m", "mount point"),
+        ("remount,create=nonsense", "create=nonsense"),
     ] {
         let output = remount(words);
         assert!(!output.status.success(), "{words}");
@@ -370,6 +372,30 @@ fn the_words_of_a_remount_are_those_of_whoever_says_them() {
     }
     let list = String::from_utf8(branch(&scene, &["list", "m"]).stdout).unwrap();
     assert_eq!(list.lines().count(), 2, "{list}");
+    let output = remount("remount,create=tdp");
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn words_without_a_meaning_are_no_failure_of_the_mount() {
+    if !can_mount() {
+        return;
+    }
+    let scene = scene(&["a", "b"]);
+    let mounted = mount(&scene, "br:a=rw,udba=none");
+    for (words, status) in [
+        (&["append", "m", "b=wr"][..], 1),
+        (&["mode", "m", "a"], 1),
+        (&["add", "m", "x", "b"], 1),
+        (&["change", "m", "create=nonsense"], 1),
+        (&["change", "m", "bogus"], 1),
+        (&["append", "m", "nowhere"], 32),
+        (&["remove", "m", "b"], 32),
+    ] {
+        let said = refused_by("branch", &branch(&scene, words), status);
+        assert!(!said.contains("::"), "{said}");
+    }
+    drop(mounted);
 }
 
 #[test]

@@ -203,6 +203,7 @@ fn words_without_a_meaning_are_refused_as_usage() {
         (&["--accept-lower", "l", "u"], "are for --repair"),
         (&["-o", "lowerdir=l,workdir=w"], "without an upper layer"),
         (&["-o", "lowerdir=l,bogus"], "is not known"),
+        (&["-o", "br:u=rw:l=ro"], "with layer_format=aufs"),
         (
             &["-o", "lowerdir=l,userxattr,redirect_dir=on", "m"],
             "userxattr",

@@ -141,7 +141,8 @@ fn a_branch_in_use_is_refused() {
 #[test]
 fn words_without_a_meaning_are_refused() {
     let scene = linked();
-    refused(&plink(&scene, &["flush", "u"]), 16);
+    let said = refused(&plink(&scene, &["flush", "u"]), 16);
+    assert!(said.contains("<LOWER>"), "{said}");
     refused(&plink(&scene, &["flush", "u=ro", "l"]), 16);
     refused(&plink(&scene, &["flush", "u", "l=rw"]), 16);
     refused(&plink(&scene, &["flush", "u", "l=so"]), 16);

@@ -11,12 +11,16 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::control::{CHANGE, LIST};
-use super::{Failure, shown};
+use super::plan::aufs::read;
+use super::{Failure, shown, usage};
 use crate::control::{Answer, ask};
 
 mod words;
 
 use words::{absolute, word, words};
+
+/// What it is called in sentences.
+const COMMAND: &str = "ufs branch";
 
 /// What is done with the branches of a mount.
 #[derive(Debug, clap::Args)]
@@ -97,7 +101,15 @@ enum Task {
 pub(super) fn run(args: Args) -> ExitCode {
     match done(args.task) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.tell("ufs branch"),
+        Err(failure) => failure.tell(COMMAND),
+    }
+}
+
+/// Words that clap does not understand.
+pub(super) fn usage_error(error: &clap::Error) -> ExitCode {
+    match usage(COMMAND, error) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => Failure::Usage(sentence).tell(COMMAND),
     }
 }
 
@@ -125,8 +137,11 @@ pub(super) fn remount(mount: &Path, words: &[OsString]) -> Result<(), Failure> {
 }
 
 fn change(mount: &Path, words: Vec<OsString>) -> Result<(), Failure> {
+    let words = words.join(",".as_ref());
+    // What has no meaning is no failure of the mount.
+    read(&words).map_err(|error| Failure::Usage(error.to_string()))?;
     let mut request = OsString::from_vec(CHANGE.to_vec());
-    request.push(words.join(",".as_ref()));
+    request.push(words);
     asked(mount, request.as_bytes()).map(drop)
 }
 

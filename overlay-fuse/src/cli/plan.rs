@@ -73,7 +73,7 @@ impl Args {
         let words = self.options.iter().flat_map(|list| options_in(list));
         let words: Vec<OsString> = words.collect();
         let remounts = words.iter().any(|word| word == "remount");
-        let changes = words.iter().any(|word| aufs::names_branches(word));
+        let changes = words.iter().any(|word| aufs::is_own_alone(word));
         if !remounts || !changes {
             return None;
         }

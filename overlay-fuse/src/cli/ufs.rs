@@ -42,6 +42,7 @@ pub fn ufs() -> ExitCode {
             Task::Demo => show_demo(),
         },
         Err(error) => match env::args_os().nth(1) {
+            Some(word) if word == "branch" => return branch::usage_error(&error),
             Some(word) if word == "check" => return check::usage_error(&error),
             Some(word) if word == "convert" => return convert::usage_error(&error),
             Some(word) if word == "plink" => return plink::usage_error(&error),

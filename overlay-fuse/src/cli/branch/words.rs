@@ -32,8 +32,7 @@ pub(super) fn words(before: &str, branches: &[OsString]) -> Result<Vec<OsString>
     branches.iter().map(|branch| word(before, branch)).collect()
 }
 
-/// The options of a remount in `list`. What has no meaning is refused here
-/// already.
+/// The options of a remount in `list`.
 pub(super) fn absolute(list: &OsStr) -> Result<OsString, Failure> {
     let mut out = Vec::new();
     for option in options_in(list) {

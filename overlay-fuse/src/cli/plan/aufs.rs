@@ -147,6 +147,11 @@ pub fn names_branches(list: &OsStr) -> bool {
     })
 }
 
+/// Whether an option is one of aufs, and of no other mount.
+pub(super) fn is_own_alone(word: &OsStr) -> bool {
+    is_own(word) && super::options::find(halves(word).0).is_none()
+}
+
 /// Whether an option is one of aufs.
 pub(super) fn is_own(word: &OsStr) -> bool {
     let (name, value) = halves(word);

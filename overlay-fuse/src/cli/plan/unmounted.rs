@@ -5,9 +5,12 @@ use std::ffi::OsString;
 use overlay_core::Directories;
 use overlay_core::union::RedirectDir;
 
-use super::UsageError;
 use super::draft::{Draft, once};
+use super::{UsageError, aufs};
 use crate::mount::MountFlag;
+
+const BRANCHES: &str = "name the branches as LOWER and UPPER, with layer_format=aufs; of several \
+                        that are written, each alone";
 
 /// A stack that is named and not mounted.
 #[derive(Debug)]
@@ -29,6 +32,9 @@ pub(in crate::cli) fn unmounted(
 ) -> Result<Unmounted, UsageError> {
     let mut draft = Draft::new();
     for list in options {
+        if aufs::names_branches(list) {
+            return Err(UsageError::Unsupported(list.clone(), BRANCHES));
+        }
         draft.options(list)?;
     }
     let mut mount_point = None;

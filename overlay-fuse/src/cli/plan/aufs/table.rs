@@ -46,7 +46,7 @@ impl Here {
     }
 
     /// The reason, where there is one.
-    pub(super) fn why(self) -> &'static str {
+    pub fn why(self) -> &'static str {
         match self {
             Here::Works => "",
             Here::WorksBut(why) | Here::Accepted(why) | Here::Refused(why) => why,
@@ -76,18 +76,23 @@ impl OptionRow {
         self.names.first().copied().unwrap_or_default()
     }
 
-    /// All names with the value, as the documentation has them.
-    pub fn written(&self) -> String {
+    /// All names, each with the value.
+    pub fn forms(&self) -> Vec<String> {
         let joint = match (self.value, &self.meaning) {
             ("", _) => "",
             (_, Meaning::Branches(_)) => ":",
             _ => "=",
         };
-        let names: Vec<String> = self
-            .names
-            .iter()
-            .map(|name| format!("`{name}{joint}{}`", self.value))
-            .collect();
+        let names = self.names.iter();
+        names
+            .map(|name| format!("{name}{joint}{}", self.value))
+            .collect()
+    }
+
+    /// The same, as the documentation has them.
+    pub fn written(&self) -> String {
+        let names = self.forms();
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         names.join(", ")
     }
 }

@@ -1,5 +1,6 @@
 //! What `--help` says of the options: the table, written out.
 
+use super::super::aufs::{Here, OPTIONS, OptionRow};
 use super::{GROUPS, Meaning, MountOption};
 
 /// Where the explanations begin, and the lines end.
@@ -24,7 +25,23 @@ pub(in super::super) fn help() -> String {
             paragraph(&names, option.help, &mut text);
         }
     }
+    text.push_str("\n Branches by the words of aufs, instead of layers:\n");
+    for row in OPTIONS.iter().filter(|row| works(row)) {
+        let what = match row.here.why() {
+            "" => row.what.to_owned(),
+            but => format!("{} (here: {but})", row.what),
+        };
+        // The table is written for Markdown.
+        paragraph(&row.forms().join(", "), &what.replace('`', ""), &mut text);
+    }
     text
+}
+
+fn works(row: &OptionRow) -> bool {
+    match row.here {
+        Here::Works | Here::WorksBut(_) => true,
+        Here::Accepted(_) | Here::Refused(_) => false,
+    }
 }
 
 fn is_shown(option: &&MountOption) -> bool {
