@@ -13,7 +13,7 @@ use overlay_core::union::{
     Flow, Handle, Index, Inode, Live, Metacopy, OpenOptions, Options, Others, RedirectDir,
     ShowWhiteouts,
 };
-use overlay_core::{Caller, Dialect, Errno, Error, Name, Owner, Stack, Union};
+use overlay_core::{Caller, Dialect, Errno, Error, Name, Owner, Stack, Store, Union};
 
 const ME: Caller = Caller {
     owner: Owner { uid: 0, gid: 0 },
@@ -387,6 +387,47 @@ fn regression_numbers_stay_over_changes_when_nobody_knows_the_objects_any_more()
     let after = numbers();
     assert_eq!(after[0], before[0], "the directory has other parts");
     assert_eq!(after[2], before[2]);
+}
+
+/// A name of a lower file with several is an inode of its own, and when it is
+/// copied it shows the number of the copy: from then on for good.
+#[test]
+fn regression_a_copied_name_of_several_shows_its_number_over_changes_and_copies() {
+    let home = Home::new("wr");
+    let below = UnionFs::new(Stack::new().upper(Arc::clone(&home.branches[1]) as _)).unwrap();
+    below.write("f", b"old").unwrap();
+    below.hard_link("f", "link").unwrap();
+    let live = Live::new(home.union("tdp"));
+    let shown = || {
+        let now = live.now();
+        now.attr(&find(&now, "f")).unwrap().ino
+    };
+    let write = || drop(open(&live.now(), "f", true));
+    let original = shown();
+    let known = find(&live.now(), "f");
+    live.now().pin(&known);
+    write();
+    let copied = shown();
+    assert_ne!(copied, original);
+    let more = MemStorage::new();
+    live.change(|stack| Ok(stack.lower_as(more, aufs())))
+        .unwrap();
+    assert_eq!(shown(), copied);
+    assert_eq!(find(&live.now(), "f").number(), known.number());
+    let (frozen, top) = (live.now().stack().branches()[0].id, MemStorage::new());
+    live.change(|mut stack| {
+        let storage = stack.branch(frozen).map(|branch| branch.storage.frozen());
+        stack.set_access(frozen, storage.unwrap(), Heed::Marks)?;
+        stack.insert(0, Store::Writable(top), aufs(), Heed::Marks);
+        Ok(stack)
+    })
+    .unwrap();
+    assert_eq!(shown(), copied);
+    write();
+    assert_eq!(shown(), copied, "of a copy of the copy");
+    live.now().unpin(known.number(), 1);
+    drop(known);
+    assert_eq!(shown(), copied, "when it was forgotten");
 }
 
 #[test]

@@ -429,12 +429,13 @@ impl Union {
         id: ObjectId,
         node: Arc<dyn WritableNode>,
     ) -> Result<()> {
-        self.table.give_on(target.branch, id, inode.number());
+        if inode.is_split() && inode.node().attr().is_ok_and(|was| was.nlink > 1) {
+            // It is not one of several names any more.
+            inode.show_number(self.table.own_number(id));
+        }
+        self.table.give_on(target.branch, id, inode);
         match &inode.body {
             Body::Other(other) => {
-                if inode.is_split() {
-                    inode.show_number(self.table.own_number(id));
-                }
                 let branch = target.branch;
                 // A look-up may have found a copy in the index already.
                 if other.copy.get().is_none_or(|copy| copy.branch != branch) {

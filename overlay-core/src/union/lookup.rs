@@ -324,7 +324,8 @@ impl Union {
                     data: view.data.take().map(Box::new),
                     indexed: None,
                 };
-                let shown = shown.unwrap_or(number);
+                let given = || self.table.shown(ObjectId::from(&view.attr), number);
+                let shown = shown.or_else(given).unwrap_or(number);
                 let numbers = (number, shown);
                 let protection = view.attr.protection;
                 let place = (parent, name);

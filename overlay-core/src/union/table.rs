@@ -65,7 +65,11 @@ enum State {
 /// The number that an object shows in place of its own.
 #[derive(Debug, Clone, Copy)]
 struct Given {
+    /// That of its inode.
     number: u64,
+    /// That which `stat(2)` shows. Another one for what was one of several names
+    /// of a lower file.
+    shown: u64,
     /// Where it lies, if only this says what its number is: it counts as long
     /// as that branch is there.
     on: Option<BranchId>,
@@ -235,7 +239,7 @@ impl Table {
         let number = self.number_of_shown(id);
         match self.given(id).and_then(|given| self.get(given)) {
             Some(known) => known.shown_number(),
-            None => number,
+            None => self.shown(id, number).unwrap_or(number),
         }
     }
 
@@ -255,11 +259,17 @@ impl Table {
         self.numbering.given.insert(id, given);
     }
 
-    /// From now on the object `id` of a branch shows `number`. Nothing else may
-    /// say so.
-    pub fn give_on(&self, branch: BranchId, id: ObjectId, number: u64) {
-        let on = Some(branch);
-        self.numbering.given.insert(id, Given { number, on });
+    /// From now on the object `id` of a branch has the number of `inode`, and
+    /// shows what that shows. Nothing else may say so.
+    pub fn give_on(&self, branch: BranchId, id: ObjectId, inode: &Inode) {
+        self.numbering.given.insert(id, Given::on(branch, inode));
+    }
+
+    /// What the object `id` shows, if it has this number.
+    pub fn shown(&self, id: ObjectId, number: u64) -> Option<u64> {
+        let given = self.numbering.given.get(&id).map(|given| *given);
+        let given = given.filter(|given| given.number == number);
+        given.map(|given| given.shown)
     }
 
     /// The number of one name of an object that is one for each of its names.
@@ -388,13 +398,21 @@ impl Table {
         }
     }
 
-    /// The copy of one name of a lower file with several shows its own number:
-    /// when it is met again, that is the inode's too.
+    /// The copy of one name of a lower file with several shows another number
+    /// than the inode has: when it is met again, that is the inode's too.
     fn part_from_copy(&self, inode: &Inode) {
         if let Some(node) = inode.copy()
             && let Ok(attr) = node.attr()
         {
-            self.numbering.given.remove(&ObjectId::from(&attr));
+            let (id, number) = (ObjectId::from(&attr), inode.shown_number());
+            let parted = Given {
+                number,
+                ..Given::on(inode.home(), inode)
+            };
+            match self.lasting_number(id) == Some(number) {
+                true => self.numbering.given.remove(&id).map(|(_, given)| given),
+                false => self.numbering.given.insert(id, parted),
+            };
         }
     }
 
@@ -416,9 +434,22 @@ impl Table {
 }
 
 impl Given {
+    /// What an object of a branch has from `inode`.
+    fn on(branch: BranchId, inode: &Inode) -> Given {
+        Given {
+            number: inode.number(),
+            shown: inode.shown_number(),
+            on: Some(branch),
+        }
+    }
+
     /// A number that is found out again, or may be another one then.
     fn for_now(number: u64) -> Given {
-        Given { number, on: None }
+        Given {
+            number,
+            shown: number,
+            on: None,
+        }
     }
 }
 

@@ -63,8 +63,7 @@ impl Table {
             // and its filesystem may have given its place to something else.
             let parts = inode.parts().iter().filter(|_| found.contains(number));
             for part in parts.filter(|part| stays(part.branch)) {
-                let (number, on) = (*number, Some(part.branch));
-                given.insert(part.id, Given { number, on });
+                given.insert(part.id, Given::on(part.branch, inode));
             }
         }
         let numbers = Arc::clone(&before.numbering.numbers);
