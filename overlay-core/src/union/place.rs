@@ -99,6 +99,10 @@ impl Union {
                 Err(error) if tries.goes_on(&error) => {
                     tracing::debug!(%error, "a branch has no room: on to the next");
                 }
+                // What cannot leave the branch that is full has no next.
+                Err(Error::CrossDevice) => {
+                    return Err(tries.first.take().unwrap_or(Error::CrossDevice));
+                }
                 outcome => return outcome,
             }
         }
