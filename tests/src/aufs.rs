@@ -107,7 +107,42 @@ fn mark() -> Stored {
     })
 }
 
-/// Names of other objects than directories that stand beside their whiteouts.
+/// What is left on a writable branch that has no pseudo-links: names of
+/// temporaries, and what is in the private directories.
+pub fn temporaries(root: &Dir<Stored>) -> Vec<String> {
+    let mut found = Vec::new();
+    temporaries_in(root, "", &mut found);
+    found
+}
+
+fn temporaries_in(dir: &Dir<Stored>, at: &str, out: &mut Vec<String>) {
+    const PRIVATE: [&[u8]; 3] = [b".wh..wh.aufs", b".wh..wh.plnk", b".wh..wh.orph"];
+    for (name, entry) in &dir.entries {
+        let path = format!("{at}/{}", name.as_bytes().escape_ascii());
+        let bytes = name.as_bytes();
+        let known = bytes == OPAQUE || at.is_empty() && PRIVATE.contains(&bytes);
+        let is_private = bytes.starts_with(b".wh..wh.");
+        if is_private && !known {
+            out.push(path.clone());
+        }
+        match entry {
+            Stored::Dir(below) if is_private => {
+                let names = below.entries.keys();
+                out.extend(names.map(|name| format!("{path}/{}", name.as_bytes().escape_ascii())));
+            }
+            Stored::Dir(below) => temporaries_in(below, &path, out),
+            Stored::Leaf(_) | Stored::Metacopy(_) | Stored::Whiteout => {}
+        }
+    }
+}
+
+/// Other objects than directories that stand beside their whiteouts.
+pub fn besides(root: &Dir<Stored>) -> Vec<String> {
+    let mut found = Vec::new();
+    beside(root, "", &mut found);
+    found
+}
+
 fn beside(dir: &Dir<Stored>, at: &str, out: &mut Vec<String>) {
     for (name, entry) in &dir.entries {
         let path = format!("{at}/{}", name.as_bytes().escape_ascii());

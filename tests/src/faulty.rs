@@ -38,6 +38,9 @@ pub enum Plan {
     CutAt(u64),
     /// This step, counted from 1, fails with this errno; all others work.
     FaultAt(u64, Errno),
+    /// From this step on, counted from 1, nothing that needs room succeeds: it
+    /// fails with this errno. All else works.
+    FullFrom(u64, Errno),
     /// Nothing, but now and then a step waits, so that threads meet in the
     /// middle of a verb.
     Dawdle,
@@ -45,6 +48,15 @@ pub enum Plan {
 
 /// How long a dawdling step waits: longer than another thread needs to wake.
 const PAUSE: Duration = Duration::from_micros(60);
+
+/// What a step asks of the filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Room for something new.
+    Room,
+    /// None: it takes away, changes what is there, or only looks.
+    Nothing,
+}
 
 /// Which steps count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +134,26 @@ impl Faults {
         self.state.lock().failed
     }
 
+    /// A step that needs no room.
     fn change(&self, what: &'static str) -> Result<()> {
+        self.step(what, Needs::Nothing)
+    }
+
+    /// A step that adds something.
+    fn add(&self, what: &'static str) -> Result<()> {
+        self.step(what, Needs::Room)
+    }
+
+    /// A step that gives something a name, or another one: an exchange adds
+    /// none.
+    fn name(&self, what: &'static str, mode: RenameMode) -> Result<()> {
+        match mode {
+            RenameMode::Exchange => self.change(what),
+            RenameMode::Replace | RenameMode::NoReplace | RenameMode::Whiteout => self.add(what),
+        }
+    }
+
+    fn step(&self, what: &'static str, needs: Needs) -> Result<()> {
         let mut state = self.state.lock();
         state.steps += 1;
         let errno = match state.plan {
@@ -139,7 +170,8 @@ impl Faults {
             }
             Plan::CutAt(at) if state.steps >= at => Errno::IO,
             Plan::FaultAt(at, errno) if state.steps == at => errno,
-            Plan::CutAt(_) | Plan::FaultAt(..) => return Ok(()),
+            Plan::FullFrom(at, errno) if state.steps >= at && needs == Needs::Room => errno,
+            Plan::CutAt(_) | Plan::FaultAt(..) | Plan::FullFrom(..) => return Ok(()),
         };
         state.failed.get_or_insert(what);
         Err(Error::system(what, "a planned failure", errno))
@@ -170,6 +202,11 @@ impl Faults {
             }
             _ => Ok(()),
         }
+    }
+
+    /// How many objects lie in the work area.
+    pub fn staged(&self) -> i64 {
+        self.state.lock().staged
     }
 
     fn count_staged(&self, by: i64) {
@@ -226,7 +263,7 @@ impl WritableStorage for Faulty {
 
     fn stage(&self, new: &New<'_>) -> Result<Arc<dyn WritableNode>> {
         self.faults.permit(new)?;
-        self.faults.change("stage")?;
+        self.faults.add("stage")?;
         let node = self.inner.stage(new)?;
         self.faults.count_staged(1);
         Ok(FaultyNode::wrap(node, &self.faults))
@@ -240,7 +277,7 @@ impl WritableStorage for Faulty {
         mode: RenameMode,
         displaced: Option<&dyn WritableNode>,
     ) -> Result<Option<Arc<dyn WritableNode>>> {
-        self.faults.change("publish")?;
+        self.faults.name("publish", mode)?;
         let out = self.inner.publish(
             node::below(staged),
             node::below(dir),
@@ -351,7 +388,7 @@ impl<S: Storages> Storages for FaultyStorages<S> {
 
     fn litter(&self) -> Vec<String> {
         let mut litter = self.inner.litter();
-        let staged = self.faults.state.lock().staged;
+        let staged = self.faults.staged();
         if litter.is_empty() && staged != 0 {
             litter.push(format!("{staged} staged objects"));
         }

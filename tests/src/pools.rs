@@ -15,20 +15,23 @@ use overlay_core::dialect::aufs::{Aufs, Diropq, WhiteoutFiles};
 use overlay_core::error::{Errno, Error};
 use overlay_core::layer::Node;
 use overlay_core::spec::generate::{PoolCase, Step};
-use overlay_core::spec::pool::{Branch, Change, Marks, Permission, Policies, laid_bare};
+use overlay_core::spec::pool::{Branch, Change, Create, Marks, Permission, Policies, laid_bare};
 use overlay_core::spec::{Config, Dir, Op, Outcome, Path, Pool, Seen, Stored, Time, look};
 use overlay_core::union::Options;
 use overlay_core::{Dialect, Stack, Store};
 use parking_lot::Mutex;
 
-use crate::aufs::{AUFS, decode, encode, fits, fitting_layer};
+use crate::aufs::{AUFS, besides, decode, encode, fits, fitting_layer, temporaries};
 use crate::branches::{Tree, difference, tree};
 use crate::check::same;
+use crate::faulty::{Faults, Faulty, Plan};
 use crate::subject::Subject as _;
 use crate::subject::core::Core;
 use crate::subject::core::storages::Storages;
 
+pub mod aim;
 pub mod backing;
+pub mod trial;
 
 use backing::Backing;
 
@@ -62,12 +65,35 @@ pub fn fitting(mut case: PoolCase) -> PoolCase {
     case
 }
 
+/// Without policies that look at the space: all branches lie on one
+/// filesystem, and others use it.
+pub fn on_one_filesystem(case: PoolCase) -> PoolCase {
+    let create = match case.policies.create {
+        create @ (Create::TopDownParent
+        | Create::RoundRobin
+        | Create::FirstFound
+        | Create::ExistingFirst) => create,
+        Create::MostFree | Create::TopDownMostFree(_) => Create::RoundRobin,
+        Create::LeastFree => Create::FirstFound,
+        Create::ParentMostFree | Create::ExistingMostFree | Create::ExistingLeastFree => {
+            Create::ExistingFirst
+        }
+    };
+    let policies = Policies {
+        create,
+        ..case.policies
+    };
+    PoolCase { policies, ..case }
+}
+
 /// A branch where it is stored.
 #[derive(Debug)]
 struct Laid<B> {
     backing: Arc<B>,
     permission: Permission,
     marks: Marks,
+    /// What goes wrong with it, if anything does.
+    faults: Option<Arc<Faults>>,
 }
 
 impl<B> Clone for Laid<B> {
@@ -75,6 +101,7 @@ impl<B> Clone for Laid<B> {
     fn clone(&self) -> Laid<B> {
         Laid {
             backing: Arc::clone(&self.backing),
+            faults: self.faults.clone(),
             ..*self
         }
     }
@@ -91,6 +118,7 @@ impl<B: Backing> Laid<B> {
             backing: Arc::new(backing),
             permission: branch.permission,
             marks: branch.marks,
+            faults: None,
         }
     }
 
@@ -114,7 +142,10 @@ impl<B: Backing> Laid<B> {
 
     fn store(&self) -> Store {
         match self.permission {
-            Permission::Rw => Store::Writable(self.backing.writable()),
+            Permission::Rw => Store::Writable(match &self.faults {
+                None => self.backing.writable(),
+                Some(faults) => Faulty::new(self.backing.writable(), faults),
+            }),
             Permission::RoWh | Permission::Ro => Store::ReadOnly(self.backing.readable()),
         }
     }
@@ -125,6 +156,35 @@ impl<B: Backing> Laid<B> {
         match self.marks {
             Marks::Overlay => root,
             Marks::Aufs | Marks::AufsAlwaysOpaque => decode(root),
+        }
+    }
+
+    /// Whether its marks are entries that it is written with.
+    fn writes_names(&self) -> bool {
+        let aufs = matches!(self.marks, Marks::Aufs | Marks::AufsAlwaysOpaque);
+        aufs && self.permission == Permission::Rw
+    }
+
+    /// What no mount and no change leaves, however they end.
+    fn litter(&self) -> Vec<String> {
+        let mut litter = self.backing.litter();
+        let staged = self.faults.iter().map(|faults| faults.staged());
+        match staged.sum() {
+            0_i64 => {}
+            staged if litter.is_empty() => litter.push(format!("{staged} staged objects")),
+            _ => {}
+        }
+        if self.writes_names() {
+            litter.extend(temporaries(&self.backing.load(0)));
+        }
+        litter
+    }
+
+    /// What a change may leave only if it is cut short.
+    fn unfinished(&self) -> Vec<String> {
+        match self.writes_names() {
+            true => besides(&self.backing.load(0)),
+            false => Vec::new(),
         }
     }
 
@@ -142,7 +202,12 @@ struct Branches<B>(Mutex<Vec<Laid<B>>>);
 impl<B: Backing> Storages for Branches<B> {
     fn stack(&self) -> Stack {
         let branches = self.0.lock();
-        branches.iter().for_each(|branch| branch.backing.close());
+        for branch in branches.iter() {
+            branch.backing.close();
+            // This is the mount after a crash: the plan is over.
+            let faults = branch.faults.iter();
+            faults.for_each(|faults| faults.arm(Plan::Watch));
+        }
         let mut stack = Stack::new();
         for (index, branch) in branches.iter().enumerate() {
             stack.insert(index, branch.store(), branch.dialect(), branch.heed());
@@ -164,10 +229,7 @@ impl<B: Backing> Storages for Branches<B> {
 
     fn litter(&self) -> Vec<String> {
         let branches = self.0.lock();
-        branches
-            .iter()
-            .flat_map(|branch| branch.backing.litter())
-            .collect()
+        branches.iter().flat_map(Laid::litter).collect()
     }
 }
 
@@ -195,13 +257,44 @@ fn options(policies: Policies) -> Options {
 
 impl<B: Backing> Mounted<B> {
     fn new(case: &PoolCase) -> Mounted<B> {
-        let laid = case.branches.iter().map(Laid::new).collect();
+        Mounted::with_faults(case, &[])
+    }
+
+    /// With what goes wrong on each branch, top first.
+    fn with_faults(case: &PoolCase, faults: &[Arc<Faults>]) -> Mounted<B> {
+        let laid = case.branches.iter().enumerate();
+        let laid = laid.map(|(index, branch)| Laid {
+            faults: faults.get(index).map(Arc::clone),
+            ..Laid::new(branch)
+        });
+        let laid = laid.collect();
         let branches = Arc::new(Branches(Mutex::new(laid)));
         let writable = case.branches.iter().any(|b| b.permission == Permission::Rw);
         let storages = Box::new(Arc::clone(&branches));
         let options = options(case.policies);
         let core = Core::with_options(storages, writable, Config::default(), options);
         Mounted { core, branches }
+    }
+
+    /// The branches as they are now, in the words of the specification.
+    fn branches(&self, case: &PoolCase) -> Vec<Branch> {
+        let laid = self.branches.0.lock();
+        let laid = laid.iter().zip(&case.branches).enumerate();
+        laid.map(|(index, (laid, branch))| Branch {
+            root: laid.stored(index),
+            ..branch.clone()
+        })
+        .collect()
+    }
+
+    /// All that lies on the branches that nobody may change.
+    fn bytes(&self) -> Vec<Option<Tree>> {
+        self.branches.0.lock().iter().map(Laid::bytes).collect()
+    }
+
+    fn unfinished(&self) -> Vec<String> {
+        let laid = self.branches.0.lock();
+        laid.iter().flat_map(Laid::unfinished).collect()
     }
 
     fn change(&mut self, changes: &[Change]) -> Outcome {
@@ -372,9 +465,9 @@ impl<B: Backing> Run<B> {
                 &found,
             )?;
         }
-        match self.mounted.core.litter() {
+        match [self.mounted.core.litter(), self.mounted.unfinished()].concat() {
             litter if litter.is_empty() => Ok(()),
-            litter => Err(format!("the work area holds {litter:?}")),
+            litter => Err(format!("this is left: {litter:?}")),
         }
     }
 }

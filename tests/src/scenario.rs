@@ -255,7 +255,7 @@ fn each_leaf(dir: &mut Dir<Stored>, each: &mut dyn FnMut(&mut Leaf)) {
 }
 
 /// A step: the operation and the answer to expect.
-fn parse(step: &str) -> (Op, String) {
+pub(crate) fn parse(step: &str) -> (Op, String) {
     let (call, answer) = step.split_once(':').unwrap();
     let words: Vec<&str> = call.split_whitespace().collect();
     let umask = Umask(0o022);

@@ -29,7 +29,7 @@ use crate::subject::core::storages::{InMemory, OnDirectories, Storages};
 use crate::subject::ours;
 use crate::{Subject, runner, scenario};
 
-mod states;
+pub(crate) mod states;
 
 use states::{made, made_like, with_copies, with_empty_metacopies_cut};
 
@@ -539,7 +539,7 @@ pub fn everything(union: &Arc<Union>) -> Vec<Arc<Inode>> {
     all
 }
 
-fn agree(expected: &Outcome, found: &Outcome) -> bool {
+pub(crate) fn agree(expected: &Outcome, found: &Outcome) -> bool {
     match (expected, found) {
         (Outcome::Sight(expected), Outcome::Sight(found)) => expected.agrees(found),
         (expected, found) => expected == found,
@@ -547,7 +547,7 @@ fn agree(expected: &Outcome, found: &Outcome) -> bool {
 }
 
 /// The slot that `op` opens: even if it fails, what was there is closed.
-fn opened_by(op: &Op) -> Option<Slot> {
+pub(crate) fn opened_by(op: &Op) -> Option<Slot> {
     if let Op::Create { slot, .. } | Op::Open { slot, .. } = op {
         Some(*slot)
     } else {
@@ -556,7 +556,7 @@ fn opened_by(op: &Op) -> Option<Slot> {
 }
 
 /// As [`same`], but for times and link counts of directories.
-fn same_but_times(what: &str, expected: &Seen, found: &Seen) -> Result<(), String> {
+pub(crate) fn same_but_times(what: &str, expected: &Seen, found: &Seen) -> Result<(), String> {
     let (mut expected, mut found) = (expected.clone(), found.clone());
     for sight in expected.values_mut().chain(found.values_mut()) {
         if sight.kind.is_dir() {

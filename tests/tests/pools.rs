@@ -5,9 +5,8 @@
 //! `UFS_SEED=...` to repeat a failure.
 
 use overlay_core::spec::generate::{PoolCase, pools, pools_that_change};
-use overlay_core::spec::pool::{Create, Policies};
 use overlay_tests::pools::backing::{Directory, Memory};
-use overlay_tests::pools::{check, fitting};
+use overlay_tests::pools::{check, fitting, on_one_filesystem};
 use overlay_tests::runner::{case_count, root, run, skip};
 use proptest::strategy::Strategy;
 
@@ -29,27 +28,6 @@ fn pools_in_memory_agree_with_the_model() {
 #[test]
 fn pools_in_memory_that_change_agree_with_the_model() {
     run(case_count(400), histories_with_changes(), check::<Memory>);
-}
-
-/// Without policies that look at the space: all branches lie on one
-/// filesystem, and others use it.
-fn on_one_filesystem(case: PoolCase) -> PoolCase {
-    let create = match case.policies.create {
-        create @ (Create::TopDownParent
-        | Create::RoundRobin
-        | Create::FirstFound
-        | Create::ExistingFirst) => create,
-        Create::MostFree | Create::TopDownMostFree(_) => Create::RoundRobin,
-        Create::LeastFree => Create::FirstFound,
-        Create::ParentMostFree | Create::ExistingMostFree | Create::ExistingLeastFree => {
-            Create::ExistingFirst
-        }
-    };
-    let policies = Policies {
-        create,
-        ..case.policies
-    };
-    PoolCase { policies, ..case }
 }
 
 #[test]

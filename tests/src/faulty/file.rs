@@ -45,7 +45,7 @@ impl OpenFile for FaultyFile {
     }
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<usize> {
-        self.faults.change("write_at")?;
+        self.faults.add("write_at")?;
         self.inner.write_at(data, offset)
     }
 
@@ -55,7 +55,7 @@ impl OpenFile for FaultyFile {
     }
 
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<()> {
-        self.faults.change("allocate")?;
+        self.faults.add("allocate")?;
         self.inner.allocate(mode, offset, len)
     }
 
@@ -91,13 +91,13 @@ impl OpenFile for FaultyFile {
         from_offset: u64,
         len: u64,
     ) -> Result<u64> {
-        self.faults.change("copy_range")?;
+        self.faults.add("copy_range")?;
         let len = len.min(COPIED_AT_ONCE);
         self.inner.copy_range(offset, below(from), from_offset, len)
     }
 
     fn reflink(&self, from: &dyn OpenFile) -> Result<bool> {
-        self.faults.change("reflink")?;
+        self.faults.add("reflink")?;
         self.inner.reflink(below(from))
     }
 

@@ -109,13 +109,13 @@ impl WritableNode for FaultyNode {
 
     fn create(&self, name: &Name, new: &New<'_>) -> Result<Found<dyn WritableNode>> {
         self.faults.permit(new)?;
-        self.faults.change("create")?;
+        self.faults.add("create")?;
         let found = self.inner.create(name, new)?;
         Ok(self.wrap_found(found))
     }
 
     fn link(&self, name: &Name, node: &dyn WritableNode, mode: RenameMode) -> Result<()> {
-        self.faults.change("link")?;
+        self.faults.add("link")?;
         self.inner.link(name, below(node), mode)
     }
 
@@ -134,7 +134,7 @@ impl WritableNode for FaultyNode {
         displaced: Option<&dyn WritableNode>,
     ) -> Result<()> {
         self.faults.permit_rename(mode)?;
-        self.faults.change("rename")?;
+        self.faults.name("rename", mode)?;
         let (moved, displaced) = (moved.map(below), displaced.map(below));
         self.inner
             .rename(name, below(to), to_name, mode, moved, displaced)
@@ -151,7 +151,7 @@ impl WritableNode for FaultyNode {
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], how: SetXattr) -> Result<()> {
-        self.faults.change("set_xattr")?;
+        self.faults.add("set_xattr")?;
         self.inner.set_xattr(name, value, how)
     }
 

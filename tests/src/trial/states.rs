@@ -1,8 +1,36 @@
 //! The states between before and after that a crash or a failure may show.
 
 use overlay_core::spec::{
-    Data, Dir, Leaf, Model, Object, Op, Path, Place, Presence, Sight, Stored, Umask,
+    Data, Dir, Leaf, Model, Object, Op, Path, Place, Pool, Presence, Sight, Slot, Stored, Umask,
 };
+
+/// A model that can copy something up and do nothing else to it.
+pub(crate) trait CopiesUp: Clone {
+    /// What has this path.
+    fn copy_up_at(&mut self, path: &Path);
+    /// What is held open.
+    fn copy_up_held(&mut self, slot: Slot);
+}
+
+impl CopiesUp for Model {
+    fn copy_up_at(&mut self, path: &Path) {
+        Model::copy_up_at(self, path);
+    }
+
+    fn copy_up_held(&mut self, slot: Slot) {
+        Model::copy_up_held(self, slot);
+    }
+}
+
+impl CopiesUp for Pool {
+    fn copy_up_at(&mut self, path: &Path) {
+        Pool::copy_up_at(self, path);
+    }
+
+    fn copy_up_held(&mut self, slot: Slot) {
+        Pool::copy_up_held(self, slot);
+    }
+}
 
 /// The layers with empty files for metacopies without a size: a crash may
 /// keep the mark of a file that was cut.
@@ -29,7 +57,7 @@ pub(super) fn with_empty_metacopies_cut(layers: &[Dir<Stored>]) -> Vec<Dir<Store
 }
 
 /// `model`, and what it becomes when some of what `op` changes was copied up.
-pub(super) fn with_copies(model: &Model, op: &Op) -> Vec<Model> {
+pub(crate) fn with_copies<M: CopiesUp>(model: &M, op: &Op) -> Vec<M> {
     let full = |place: &Place| place.parent.join(&place.name);
     let copied = |paths: &[Path]| {
         let mut model = model.clone();

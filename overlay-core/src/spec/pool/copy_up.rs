@@ -118,11 +118,39 @@ impl Pool {
 
     /// Copies up the object at `path`, if it can be, and does nothing else to
     /// it: what an operation leaves that fails, or is cut short, after its
-    /// copy-up.
+    /// copy-up. Where the policy has no branch for it, a rename may have one:
+    /// that of what it replaces.
     pub fn copy_up_at(&mut self, path: &Path) {
-        let mut copied = self.clone();
-        if copied.bring_up(path).is_ok() {
-            *self = copied;
+        let Ok(entry) = self.walk(path) else {
+            return;
+        };
+        let home = id(&entry);
+        let above = (0..self.position(home)).rev();
+        let written = above.filter(|index| self.branches[*index].is_writable());
+        let chosen = self.place_change(path, home).ok();
+        for branch in chosen.into_iter().chain(written) {
+            let mut copied = self.clone();
+            if copied.bring_to(branch, path).is_ok() {
+                *self = copied;
+                return;
+            }
+        }
+    }
+
+    /// Brings the non-directory at `path` to the branch at `index` above its
+    /// home, if it can go there, and does nothing else to it: as a rename or a
+    /// link does for which its own branch has no room.
+    pub fn lift_at(&mut self, index: usize, path: &Path) {
+        let Ok(entry @ Visible::Leaf(_)) = self.walk(path) else {
+            return;
+        };
+        let mut lifted = self.clone();
+        if index < self.position(id(&entry))
+            && self.branches[index].is_writable()
+            && self.need_single_name(index, &entry).is_ok()
+            && lifted.bring_to(index, path).is_ok()
+        {
+            *self = lifted;
         }
     }
 

@@ -59,10 +59,7 @@ impl Pool {
     pub(super) fn chmod_held(&mut self, slot: Slot, mode: u32) -> Result<Outcome> {
         let held = self.held(slot)?;
         self.need_writable()?;
-        let id = match self.walk(&held.path) {
-            Ok(Visible::Leaf(leaf)) if leaf.id == held.id => self.bring_up(&held.path)?,
-            Ok(Visible::Leaf(_) | Visible::Dir(_)) | Err(_) => self.bring_nameless(held)?,
-        };
+        let id = self.bring_held(held)?;
         self.change_meta(id, |meta| meta.mode = mode & 0o7777);
         Ok(Outcome::Done)
     }
@@ -74,6 +71,23 @@ impl Pool {
 
     fn held(&self, slot: Slot) -> Result<Held> {
         self.held.get(&slot).cloned().ok_or(Errno::BADF)
+    }
+
+    fn bring_held(&mut self, held: Held) -> Result<Id> {
+        match self.walk(&held.path) {
+            Ok(Visible::Leaf(leaf)) if leaf.id == held.id => self.bring_up(&held.path),
+            Ok(Visible::Leaf(_) | Visible::Dir(_)) | Err(_) => self.bring_nameless(held),
+        }
+    }
+
+    /// As [`Pool::copy_up_at`], of what is held open.
+    pub fn copy_up_held(&mut self, slot: Slot) {
+        let mut copied = self.clone();
+        if let Ok(held) = self.held(slot)
+            && copied.bring_held(held).is_ok()
+        {
+            *self = copied;
+        }
     }
 
     /// Brings an object that nobody can reach by this handle's name to where it
