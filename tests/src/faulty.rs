@@ -3,7 +3,8 @@
 //!
 //! A **cut** is a crash: from step `n` on nothing changes any more, whatever
 //! the union tries; then the union is dropped and the storage is mounted
-//! again. A **fault** is one step that fails and leaves no trace.
+//! again. A **fault** is one step that fails and leaves no trace. A **lost
+//! answer** is one that is done, and told to have failed.
 //!
 //! Nodes and open files are wrapped too, and unwrapped where one is passed to
 //! the storage below, which knows only its own.
@@ -41,6 +42,9 @@ pub enum Plan {
     /// From this step on, counted from 1, nothing that needs room succeeds: it
     /// fails with this errno. All else works.
     FullFrom(u64, Errno),
+    /// This step, counted from 1, is done, and told to have failed with this
+    /// errno.
+    LostAt(u64, Errno),
     /// Nothing, but now and then a step waits, so that threads meet in the
     /// middle of a verb.
     Dawdle,
@@ -92,6 +96,8 @@ struct State {
     steps: u64,
     /// The first step that failed.
     failed: Option<&'static str>,
+    /// What a step is told when it is done.
+    lost: Option<Error>,
     /// Objects in the work area.
     staged: i64,
 }
@@ -111,6 +117,7 @@ impl Faults {
                 plan: Plan::Watch,
                 steps: 0,
                 failed: None,
+                lost: None,
                 staged: 0,
             }),
         })
@@ -122,6 +129,7 @@ impl Faults {
         state.plan = plan;
         state.steps = 0;
         state.failed = None;
+        state.lost = None;
     }
 
     /// How many steps were tried since [`Faults::arm`].
@@ -156,6 +164,8 @@ impl Faults {
     fn step(&self, what: &'static str, needs: Needs) -> Result<()> {
         let mut state = self.state.lock();
         state.steps += 1;
+        // The step that was to be told of it failed by itself.
+        state.lost = None;
         let errno = match state.plan {
             Plan::Watch => return Ok(()),
             Plan::Dawdle => {
@@ -171,10 +181,26 @@ impl Faults {
             Plan::CutAt(at) if state.steps >= at => Errno::IO,
             Plan::FaultAt(at, errno) if state.steps == at => errno,
             Plan::FullFrom(at, errno) if state.steps >= at && needs == Needs::Room => errno,
-            Plan::CutAt(_) | Plan::FaultAt(..) | Plan::FullFrom(..) => return Ok(()),
+            Plan::LostAt(at, errno) if state.steps == at => {
+                state.failed.get_or_insert(what);
+                state.lost = Some(Error::system(what, "a lost answer", errno));
+                return Ok(());
+            }
+            Plan::CutAt(_) | Plan::FaultAt(..) | Plan::FullFrom(..) | Plan::LostAt(..) => {
+                return Ok(());
+            }
         };
         state.failed.get_or_insert(what);
         Err(Error::system(what, "a planned failure", errno))
+    }
+
+    /// What is told of a step that was made.
+    fn told<T>(&self, answer: Result<T>) -> Result<T> {
+        let lost = self.state.lock().lost.take();
+        match (lost, answer) {
+            (Some(error), Ok(_)) => Err(error),
+            (Some(_) | None, answer) => answer,
+        }
     }
 
     fn look(&self, what: &'static str) -> Result<()> {
@@ -266,7 +292,7 @@ impl WritableStorage for Faulty {
         self.faults.add("stage")?;
         let node = self.inner.stage(new)?;
         self.faults.count_staged(1);
-        Ok(FaultyNode::wrap(node, &self.faults))
+        self.faults.told(Ok(FaultyNode::wrap(node, &self.faults)))
     }
 
     fn publish(
@@ -286,7 +312,8 @@ impl WritableStorage for Faulty {
             displaced.map(node::below),
         )?;
         self.faults.count_staged(if out.is_some() { 0 } else { -1 });
-        Ok(out.map(|node| FaultyNode::wrap(node, &self.faults)))
+        let out = out.map(|node| FaultyNode::wrap(node, &self.faults));
+        self.faults.told(Ok(out))
     }
 
     fn withdraw(&self, dir: &dyn WritableNode, name: &Name, node: &dyn WritableNode) -> Result<()> {
@@ -294,26 +321,27 @@ impl WritableStorage for Faulty {
         self.inner
             .withdraw(node::below(dir), name, node::below(node))?;
         self.faults.count_staged(1);
-        Ok(())
+        self.faults.told(Ok(()))
     }
 
     fn discard(&self, staged: &dyn WritableNode, keep: Discard) -> Result<()> {
         self.faults.change("discard")?;
         self.inner.discard(node::below(staged), keep)?;
         self.faults.count_staged(-1);
-        Ok(())
+        self.faults.told(Ok(()))
     }
 
     fn clear_work(&self) -> Result<()> {
         self.faults.change("clear_work")?;
         self.inner.clear_work()?;
         self.faults.state.lock().staged = 0;
-        Ok(())
+        self.faults.told(Ok(()))
     }
 
     fn index(&self) -> Result<Arc<dyn WritableNode>> {
         self.faults.change("index")?;
-        Ok(FaultyNode::wrap(self.inner.index()?, &self.faults))
+        let index = FaultyNode::wrap(self.inner.index()?, &self.faults);
+        self.faults.told(Ok(index))
     }
 
     fn workdir(&self) -> Result<Option<Arc<dyn WritableNode>>> {
@@ -327,7 +355,7 @@ impl WritableStorage for Faulty {
 
     fn mark_volatile(&self) -> Result<()> {
         self.faults.change("mark_volatile")?;
-        self.inner.mark_volatile()
+        self.faults.told(self.inner.mark_volatile())
     }
 }
 

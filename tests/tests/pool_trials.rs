@@ -8,11 +8,11 @@ use std::cell::Cell;
 use overlay_core::Errno;
 use overlay_core::spec::generate::{PoolCase, pools};
 use overlay_core::spec::pool::Permission::{self, Ro, RoWh, Rw};
-use overlay_core::spec::pool::{CopyUp, Create, Policies};
-use overlay_tests::faulty::Scope;
+use overlay_core::spec::pool::{CopyUp, Create, Marks, Policies};
+use overlay_tests::faulty::{Lacks, Scope};
 use overlay_tests::pools::aim::{SORTS, aimed};
 use overlay_tests::pools::backing::{Directory, Memory};
-use overlay_tests::pools::trial::{Failure, crash, fault, survives};
+use overlay_tests::pools::trial::{End, Failure, case_of, crash, crash_on, fault, survives};
 use overlay_tests::pools::{fitting, on_one_filesystem};
 use overlay_tests::runner::{case_count, root, run, skip};
 use proptest::prelude::any;
@@ -54,7 +54,23 @@ fn trials(
 
 #[test]
 fn a_crash_of_a_pool_in_memory_leaves_before_or_after() {
-    trials(250, histories(), crash::<Memory>);
+    trials(250, histories(), |case| crash::<Memory>(case, End::Crash));
+}
+
+#[test]
+fn a_branch_of_a_pool_that_goes_away_leaves_before_or_after() {
+    trials(150, histories(), |case| {
+        crash::<Memory>(case, End::BranchGone)
+    });
+}
+
+#[test]
+fn a_change_of_a_pool_that_is_done_and_told_to_have_failed_leaves_before_or_after() {
+    for lacks in [Lacks::Nothing, Lacks::RenameWhiteout] {
+        trials(100, histories(), |case| {
+            crash_on::<Memory>(case, End::Lost(Errno::IO), lacks)
+        });
+    }
 }
 
 #[test]
@@ -63,7 +79,7 @@ fn a_crash_of_a_pool_on_directories_leaves_before_or_after() {
         return;
     }
     let histories = histories().prop_map(on_one_filesystem);
-    trials(20, histories, crash::<Directory>);
+    trials(20, histories, |case| crash::<Directory>(case, End::Crash));
 }
 
 #[test]
@@ -223,4 +239,70 @@ fn regression_what_cannot_leave_a_full_branch_says_that_it_is_full() {
     survives(&branches, BUP, &["mv /d /e/d: ok"]);
     survives(&branches, BUP, &["mv /f /e/f: ok"]);
     survives(&branches, BUP, &["ln /f /e/f: ok"]);
+}
+
+/// Demands it of the last of `steps` that an answer which gets lost in it shows
+/// nothing but the states before and after, on branches of AuFS and, where
+/// their filesystem lacks something, of overlayfs.
+fn survives_lost_answers(branches: &[(Permission, &str)], steps: &[&str]) {
+    for (marks, lacks) in [
+        (&[Marks::Aufs][..], Lacks::Nothing),
+        (&[Marks::AufsAlwaysOpaque], Lacks::Nothing),
+        (&[Marks::Overlay], Lacks::Nothing),
+        (&[Marks::Overlay], Lacks::RenameWhiteout),
+    ] {
+        let case = case_of(branches, marks, TDP, steps);
+        let fail = |message| -> u64 { panic!("{lacks:?}\n{case}{message}") };
+        let end = End::Lost(Errno::IO);
+        let lost = crash_on::<Memory>(&case, end, lacks).unwrap_or_else(fail);
+        assert!(lost > 0, "{case}nothing was changed");
+        if !skip(root()) {
+            crash_on::<Directory>(&case, end, lacks).unwrap_or_else(fail);
+        }
+    }
+}
+
+#[test]
+fn regression_a_whiteout_stays_where_what_it_stood_beside_is_gone() {
+    // The answer to the step that took it away is lost.
+    let branches = [(Rw, "f=2 d/"), (Rw, ""), (RoWh, "f=1 d/ d/x=1")];
+    for step in ["rm /f: ok", "mv /f /g: ok"] {
+        survives_lost_answers(&branches, &[step]);
+    }
+    let branches = [(Rw, "d/ d/x-"), (Rw, ""), (RoWh, "d/ d/x=1")];
+    survives_lost_answers(&branches, &["rmdir /d: ok"]);
+}
+
+#[test]
+fn regression_what_came_to_the_place_of_a_whiteout_that_is_gone_stays() {
+    let branches = [(Rw, "f=2 g-"), (Rw, ""), (RoWh, "g=1")];
+    for step in [
+        "mv /f /g: ok",
+        "ln /f /g: ok",
+        "mkdir /g: ok",
+        "mkfile /g: ok",
+    ] {
+        survives_lost_answers(&branches, &[step]);
+    }
+}
+
+#[test]
+fn regression_a_directory_that_has_replaced_one_with_whiteouts_stays() {
+    let branches = [(Rw, "d/ d/f=2 e/ e/w-"), (Rw, ""), (RoWh, "e/ e/w=1")];
+    survives_lost_answers(&branches, &["mv /d /e: ok"]);
+    // It leaves a whiteout itself.
+    let branches = [
+        (Rw, "d/! d/f=2 e/ e/w-"),
+        (Rw, ""),
+        (RoWh, "d/ d/y=1 e/ e/w=1"),
+    ];
+    survives_lost_answers(&branches, &["mv /d /e: ok"]);
+}
+
+#[test]
+fn regression_a_trade_of_places_that_was_done_removes_nothing() {
+    // Without RENAME_WHITEOUT: with a whiteout, with what is replaced.
+    let branches = [(Rw, "f=2 g=3"), (Rw, ""), (RoWh, "f=1 g=1")];
+    survives_lost_answers(&branches, &["mv /f /h: ok"]);
+    survives_lost_answers(&branches, &["mv /f /g: ok"]);
 }

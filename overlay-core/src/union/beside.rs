@@ -11,10 +11,12 @@
 //! - what is renamed gets the whiteout of its old name first, then the new
 //!   name, and then the whiteout of that goes.
 //!
-//! A step that fails takes back those before it. The caller holds the
-//! directory's lock, so nobody who goes through the union sees a name and its
-//! whiteout side by side. Source: `fs/aufs/i_op_{add,del,ren}.c`, whose order
-//! this is, but that a directory is opaque before it moves; see decision 16.
+//! A step that fails takes back those before it, once it is seen that it was
+//! not done all the same: the answer of a network filesystem can get lost. The
+//! caller holds the directory's lock, so nobody who goes through the union sees
+//! a name and its whiteout side by side. Source:
+//! `fs/aufs/i_op_{add,del,ren}.c`, whose order this is, but that a directory is
+//! opaque before it moves; see decision 16.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -51,11 +53,13 @@ impl Base {
 }
 
 /// A whiteout beside what it is to hide. It goes again unless it is
-/// [kept](Hider::keep), or was there before.
+/// [kept](Hider::keep), was there before, or stands beside nothing.
 #[derive(Debug)]
 pub(super) struct Hider<'a> {
     dir: &'a dyn WritableNode,
     name: NameBuf,
+    /// What it stands beside.
+    hides: NameBuf,
     made: bool,
 }
 
@@ -68,9 +72,14 @@ impl Hider<'_> {
 
 impl Drop for Hider<'_> {
     fn drop(&mut self) {
-        if self.made
-            && let Err(error) = self.dir.remove(&self.name, Removal::NonDirectory, None)
-        {
+        if !self.made {
+            return;
+        }
+        let beside = self.dir.attr_of(&self.hides);
+        if !matches!(beside, Ok(Some(_))) {
+            // The step that failed was done: what is below must not show.
+            tracing::warn!(?beside, "a whiteout stays where nothing has its name");
+        } else if let Err(error) = self.dir.remove(&self.name, Removal::NonDirectory, None) {
             // Beside what has the name it changes nothing that is seen.
             tracing::warn!(%error, "a whiteout stays beside what it does not hide");
         }
@@ -137,21 +146,20 @@ impl Union {
         dir: &'a dyn WritableNode,
         name: &Name,
     ) -> Result<Hider<'a>> {
+        let hides = name.to_owned();
         let name = target.dialect.hider_of(name).ok_or(Error::NameTooLong)?;
-        match self.make_mark(target, dir, &name) {
-            Ok(()) => Ok(Hider {
-                dir,
-                name,
-                made: true,
-            }),
+        let made = match self.make_mark(target, dir, &name) {
+            Ok(()) => true,
             // Left by a crash.
-            Err(error) if error.is(Errno::EXIST) => Ok(Hider {
-                dir,
-                name,
-                made: false,
-            }),
-            Err(error) => Err(error),
-        }
+            Err(error) if error.is(Errno::EXIST) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(Hider {
+            dir,
+            name,
+            hides,
+            made,
+        })
     }
 
     /// Removes the whiteout of `name` from `dir`, if there is one.
@@ -173,7 +181,15 @@ impl Union {
                 }
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => match dir.attr_of(&hider) {
+                // It was done: to take back what has the name would show what
+                // is below.
+                Ok(None) => {
+                    tracing::warn!(%error, "a whiteout is gone that could not be removed");
+                    Ok(())
+                }
+                Ok(Some(_)) | Err(_) => Err(error),
+            },
         }
     }
 

@@ -9,6 +9,7 @@ use super::Union;
 use super::beside::Hider;
 use super::locks::DirWrite;
 use super::rename::Place;
+use super::table::ObjectId;
 use super::target::Target;
 use crate::attr::{Attr, Owner, SetAttr};
 use crate::dialect::{OpaqueForm, WhiteoutForm};
@@ -17,12 +18,44 @@ use crate::layer::{New, NewKind, RenameMode, Staged, WritableNode};
 use crate::name::Name;
 
 /// An empty directory in the place of one that stores whiteouts.
-pub(super) struct Swapped {
+pub(super) struct Swapped<'a> {
     pub empty: Arc<dyn WritableNode>,
-    pub old: Staged,
+    id: ObjectId,
+    old: Staged,
+    /// Hides what the old directory hid, where the empty one does not.
+    shield: Option<Hider<'a>>,
 }
 
-impl Swapped {
+impl<'a> Swapped<'a> {
+    /// Puts `staged`, an empty directory, in the place of `old`, which is
+    /// `name` in `dir`.
+    pub fn put(
+        staged: Staged,
+        dir: &dyn WritableNode,
+        name: &Name,
+        old: &Arc<dyn WritableNode>,
+        shield: Option<Hider<'a>>,
+    ) -> Result<Swapped<'a>> {
+        let id = ObjectId::from(&staged.node().attr()?);
+        match staged.swap(dir, name, old) {
+            Ok((empty, old)) => Ok(Swapped {
+                empty,
+                id,
+                old,
+                shield,
+            }),
+            Err(error) => {
+                // If it was done, only the shield hides what is below.
+                if let Some(shield) = shield
+                    && !matches!(is_at(id, dir, name), Ok(false))
+                {
+                    shield.keep();
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Ends the swap by the outcome of what it was made for: the old
     /// directory goes, or comes back.
     pub fn settle(self, dir: &dyn WritableNode, name: &Name, outcome: Result<()>) -> Result<()> {
@@ -35,12 +68,31 @@ impl Swapped {
                 Ok(())
             }
             Err(error) => {
-                let empty = Some(&*self.empty);
-                self.old.publish(dir, name, RenameMode::Exchange, empty)?;
+                let back = match is_at(self.id, dir, name) {
+                    Ok(true) => {
+                        let empty = Some(&*self.empty);
+                        let mode = RenameMode::Exchange;
+                        self.old.publish(dir, name, mode, empty).map(drop)
+                    }
+                    // It was done all the same: what has the name now stays.
+                    Ok(false) => Ok(()),
+                    Err(unknown) => Err(unknown),
+                };
+                if let Err(error) = back {
+                    tracing::warn!(%error, "an empty directory stays for one with whiteouts");
+                    self.shield.into_iter().for_each(Hider::keep);
+                }
                 Err(error)
             }
         }
     }
+}
+
+/// Whether `name` in `dir` is this object, looked up anew: its node may be wrong
+/// about its name where a step was done and told to have failed.
+pub(super) fn is_at(id: ObjectId, dir: &dyn WritableNode, name: &Name) -> Result<bool> {
+    let there = dir.attr_of(name)?;
+    Ok(there.is_some_and(|attr| ObjectId::from(&attr) == id))
 }
 
 /// A new directory like one with the attributes `attr`.
@@ -78,13 +130,14 @@ impl Union {
     /// seen does not change: both are empty. The old one waits in the work
     /// area until the replacement is done: only it hides what lies below.
     /// Source: `ovl_clear_empty`.
-    pub(super) fn put_empty(
+    pub(super) fn put_empty<'a>(
         &self,
         target: &Target,
         dir: &dyn WritableNode,
         name: &Name,
         old: &Arc<dyn WritableNode>,
-    ) -> Result<Swapped> {
+        shield: Option<Hider<'a>>,
+    ) -> Result<Swapped<'a>> {
         let attr = old.attr()?;
         let opaque = match target.dialect.opaque_form() {
             OpaqueForm::Attribute(name, value) => Some((name, value)),
@@ -98,7 +151,6 @@ impl Union {
             mode: Some(attr.mode),
             ..SetAttr::times_of(&attr)
         })?;
-        let (empty, old) = staged.swap(dir, name, old)?;
-        Ok(Swapped { empty, old })
+        Swapped::put(staged, dir, name, old, shield)
     }
 }

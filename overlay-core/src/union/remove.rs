@@ -196,7 +196,7 @@ impl Union {
             // Its lower part lies elsewhere (a redirect): the whiteouts hide
             // it until the directory goes, so they go together.
             Some(copy) if self.must_go_whole(target, inode) && self.stores_anything(&**copy)? => {
-                let swapped = self.put_empty(target, dir, name, copy)?;
+                let swapped = self.put_empty(target, dir, name, copy, None)?;
                 let gone = dir.remove(name, Removal::Directory, Some(&*swapped.empty));
                 swapped.settle(dir, name, gone)?;
             }

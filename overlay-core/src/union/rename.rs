@@ -283,11 +283,10 @@ impl Union {
         let step = self.choose_step(target, from_dir, names)?;
         // At the old name it must not merge with what lies there.
         let trades = step == Step::ExchangeAndHide;
-        let mut shield = None;
         let swapped = match displaced_copy {
             Some(old) if displaced_dir.is_some() && (trades || self.stores_anything(&**old)?) => {
-                shield = self.shield(target, to, to_dir, held)?;
-                Some(self.put_empty(target, to_dir, to.1, old)?)
+                let shield = self.shield(target, to, to_dir, held)?;
+                Some(self.put_empty(target, to_dir, to.1, old, shield)?)
             }
             Some(_) | None => None,
         };
@@ -322,8 +321,6 @@ impl Union {
             Some(swapped) => swapped.settle(to_dir, to.1, moved)?,
             None => moved?,
         }
-        // Beside the directory that moved here, which is opaque.
-        drop(shield);
         if let Some(there) = displaced {
             self.settle_index(target, there);
         }

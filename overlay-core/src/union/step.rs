@@ -13,7 +13,8 @@
 
 use super::Union;
 use super::beside::Hider;
-use super::empty::{Swapped, empty_like};
+use super::empty::{Swapped, empty_like, is_at};
+use super::table::ObjectId;
 use super::target::Target;
 use super::whiteout::Whiteouts;
 use crate::dialect::WhiteoutForm;
@@ -148,23 +149,28 @@ impl Union {
             Step::MakeAndExchange => {
                 let (dir, name) = moved.to;
                 self.allow_whiteouts(target, dir)?;
-                dir.create(name, &target.whiteout())?;
-                moved
-                    .rename(RenameMode::Exchange)
-                    .inspect_err(|_| remove_whiteout(moved.to))
+                let whiteout = ObjectId::from(&dir.create(name, &target.whiteout())?.attr);
+                moved.rename(RenameMode::Exchange).inspect_err(|_| {
+                    // If it was done, this is what has moved.
+                    if matches!(is_at(whiteout, dir, name), Ok(true)) {
+                        remove_whiteout(moved.to);
+                    }
+                })
             }
             Step::ExchangeAndHide => {
                 let whiteout = self.stage_whiteout(target, moved.from.0)?;
                 let over = moved.over.ok_or(Error::Stale)?;
-                moved.rename(RenameMode::Exchange)?;
+                let replaced = ObjectId::from(&over.attr()?);
                 let (dir, name) = moved.from;
-                match whiteout.publish(dir, name, RenameMode::Exchange, Some(over)) {
-                    Ok(_) => Ok(()),
-                    Err(error) => {
-                        moved.back(over)?;
-                        Err(error)
-                    }
+                let hidden = moved.rename(RenameMode::Exchange).and_then(|()| {
+                    let mode = RenameMode::Exchange;
+                    whiteout.publish(dir, name, mode, Some(over)).map(drop)
+                });
+                // Whichever failed, or was done all the same.
+                if hidden.is_err() && matches!(is_at(replaced, dir, name), Ok(true)) {
+                    moved.back(over)?;
                 }
+                hidden
             }
             Step::Beside {
                 uncovers,
@@ -239,13 +245,12 @@ fn remove_whiteout((dir, name): (&dyn WritableNode, &Name)) {
 
 /// Puts an empty directory like the one that moves in the place of the
 /// whiteout at its new name.
-fn empty_for_whiteout(target: &Target, moved: Move<'_>) -> Result<Swapped> {
+fn empty_for_whiteout(target: &Target, moved: Move<'_>) -> Result<Swapped<'static>> {
     let (dir, name) = moved.to;
     let whiteout = dir.lookup_writable(name)?.ok_or(Error::Stale)?.node;
     let attr = moved.node.attr()?;
     let opaque = [target.dialect.opaque_mark()];
     let empty = empty_like(&attr, &opaque);
     let staged = Staged::new(&target.storage, &empty)?;
-    let (empty, old) = staged.swap(dir, name, &whiteout)?;
-    Ok(Swapped { empty, old })
+    Swapped::put(staged, dir, name, &whiteout, None)
 }

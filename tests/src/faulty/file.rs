@@ -46,17 +46,17 @@ impl OpenFile for FaultyFile {
 
     fn write_at(&self, data: &[u8], offset: u64) -> Result<usize> {
         self.faults.add("write_at")?;
-        self.inner.write_at(data, offset)
+        self.faults.told(self.inner.write_at(data, offset))
     }
 
     fn set_len(&self, len: u64) -> Result<()> {
         self.faults.change("set_len")?;
-        self.inner.set_len(len)
+        self.faults.told(self.inner.set_len(len))
     }
 
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<()> {
         self.faults.add("allocate")?;
-        self.inner.allocate(mode, offset, len)
+        self.faults.told(self.inner.allocate(mode, offset, len))
     }
 
     fn seek(&self, offset: u64, to: SeekTo) -> Result<u64> {
@@ -66,12 +66,12 @@ impl OpenFile for FaultyFile {
 
     fn sync(&self, what: SyncWhat) -> Result<()> {
         self.faults.change("sync")?;
-        self.inner.sync(what)
+        self.faults.told(self.inner.sync(what))
     }
 
     fn written_back(&self) -> Result<()> {
         self.faults.change("written_back")?;
-        self.inner.written_back()
+        self.faults.told(self.inner.written_back())
     }
 
     fn attr(&self) -> Result<Attr> {
@@ -93,12 +93,13 @@ impl OpenFile for FaultyFile {
     ) -> Result<u64> {
         self.faults.add("copy_range")?;
         let len = len.min(COPIED_AT_ONCE);
-        self.inner.copy_range(offset, below(from), from_offset, len)
+        let copied = self.inner.copy_range(offset, below(from), from_offset, len);
+        self.faults.told(copied)
     }
 
     fn reflink(&self, from: &dyn OpenFile) -> Result<bool> {
         self.faults.add("reflink")?;
-        self.inner.reflink(below(from))
+        self.faults.told(self.inner.reflink(below(from)))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

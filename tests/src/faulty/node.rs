@@ -111,17 +111,18 @@ impl WritableNode for FaultyNode {
         self.faults.permit(new)?;
         self.faults.add("create")?;
         let found = self.inner.create(name, new)?;
-        Ok(self.wrap_found(found))
+        self.faults.told(Ok(self.wrap_found(found)))
     }
 
     fn link(&self, name: &Name, node: &dyn WritableNode, mode: RenameMode) -> Result<()> {
         self.faults.add("link")?;
-        self.inner.link(name, below(node), mode)
+        self.faults.told(self.inner.link(name, below(node), mode))
     }
 
     fn remove(&self, name: &Name, what: Removal, node: Option<&dyn WritableNode>) -> Result<()> {
         self.faults.change("remove")?;
-        self.inner.remove(name, what, node.map(below))
+        self.faults
+            .told(self.inner.remove(name, what, node.map(below)))
     }
 
     fn rename(
@@ -136,8 +137,10 @@ impl WritableNode for FaultyNode {
         self.faults.permit_rename(mode)?;
         self.faults.name("rename", mode)?;
         let (moved, displaced) = (moved.map(below), displaced.map(below));
-        self.inner
-            .rename(name, below(to), to_name, mode, moved, displaced)
+        let answer = self
+            .inner
+            .rename(name, below(to), to_name, mode, moved, displaced);
+        self.faults.told(answer)
     }
 
     fn relocate(&self, dir: &dyn WritableNode, name: &Name) -> Result<()> {
@@ -147,21 +150,21 @@ impl WritableNode for FaultyNode {
 
     fn set_attr(&self, set: &SetAttr) -> Result<()> {
         self.faults.change("set_attr")?;
-        self.inner.set_attr(set)
+        self.faults.told(self.inner.set_attr(set))
     }
 
     fn set_xattr(&self, name: &[u8], value: &[u8], how: SetXattr) -> Result<()> {
         self.faults.add("set_xattr")?;
-        self.inner.set_xattr(name, value, how)
+        self.faults.told(self.inner.set_xattr(name, value, how))
     }
 
     fn remove_xattr(&self, name: &[u8]) -> Result<()> {
         self.faults.change("remove_xattr")?;
-        self.inner.remove_xattr(name)
+        self.faults.told(self.inner.remove_xattr(name))
     }
 
     fn sync(&self) -> Result<()> {
         self.faults.change("sync")?;
-        self.inner.sync()
+        self.faults.told(self.inner.sync())
     }
 }

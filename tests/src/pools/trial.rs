@@ -4,8 +4,10 @@
 //! agree. What counts as the state before, and what is not compared of
 //! directories, is as in [`crate::trial`].
 //!
-//! A crash cuts all branches off at once. A failure is one of one branch,
-//! since a policy may then go on with another.
+//! A crash cuts all branches off at once, or one that the others outlive. A
+//! failure is one of one branch, since a policy may then go on with another.
+//! Where a step was done and told to have failed, the union may be wrong about
+//! what is stored until it is mounted again: what it shows then is compared.
 //!
 //! Whatever has come of it, the pool is then used and taken down, name by
 //! name, as the specification says of what its branches store: nothing may be
@@ -24,7 +26,7 @@ use super::Mounted;
 use super::backing::{Backing, Directory, Memory};
 use crate::branches::{Tree, difference};
 use crate::check::same;
-use crate::faulty::{Faults, Plan, Scope};
+use crate::faulty::{Faults, Lacks, Plan, Scope};
 use crate::runner::{root, skip};
 use crate::scenario::{layer, parse};
 use crate::subject::Subject as _;
@@ -62,27 +64,75 @@ impl Failure {
     }
 }
 
-/// Cuts the last operation off at each of its steps, and mounts again. Returns
-/// how many cuts were made, or the first thing that is wrong.
-pub fn crash<B: Backing>(case: &PoolCase) -> Result<u64, String> {
+/// How a union ends in the middle of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// From one step on nothing is written any more.
+    Crash,
+    /// From one step on nothing is written to one of the branches, and the
+    /// others go on.
+    BranchGone,
+    /// One step on one branch is done, and told to have failed.
+    Lost(Errno),
+}
+
+impl End {
+    fn plan(self, step: u64) -> Plan {
+        match self {
+            End::Crash | End::BranchGone => Plan::CutAt(step),
+            End::Lost(errno) => Plan::LostAt(step, errno),
+        }
+    }
+}
+
+/// Ends the union at each step of the last operation, and mounts again.
+/// Returns how often, or the first thing that is wrong.
+pub fn crash<B: Backing>(case: &PoolCase, end: End) -> Result<u64, String> {
+    crash_on::<B>(case, end, Lacks::Nothing)
+}
+
+/// The same where the filesystems of the branches lack something.
+pub fn crash_on<B: Backing>(case: &PoolCase, end: End, lacks: Lacks) -> Result<u64, String> {
     let Some(trial) = Trial::new(case) else {
         return Ok(0);
     };
-    // One plan for all branches: they share the power.
-    let faults = vec![Faults::new(Scope::Changes); case.branches.len()];
-    let steps = trial.start::<B>(&faults).count_steps(0)?;
-    for step in 1..=steps {
-        let faults = vec![Faults::new(Scope::Changes); case.branches.len()];
-        let mut run = trial.start::<B>(&faults);
-        run.faults[0].arm(Plan::CutAt(step));
-        run.mounted.core.apply(trial.op);
-        let failed = run.faults[0].failed().unwrap_or("nothing");
-        let place = |message| format!("cut at step {step} of {steps} ({failed}): {message}");
-        run.mounted.core.apply(&Op::Remount);
-        run.after_crash().map_err(place)?;
-        run.take_down(Vec::new()).map_err(place)?;
+    let faults = || -> Vec<_> {
+        let one = || Faults::on(lacks, Scope::Changes);
+        match end {
+            // One plan for all branches: they share the power.
+            End::Crash => vec![one(); case.branches.len()],
+            End::BranchGone | End::Lost(_) => case.branches.iter().map(|_| one()).collect(),
+        }
+    };
+    let mut written = written(case);
+    if end == End::Crash {
+        written.truncate(1);
     }
-    Ok(steps)
+    let mut count = 0;
+    for branch in written {
+        let steps = trial.start::<B>(&faults()).count_steps(branch)?;
+        count += steps;
+        for step in 1..=steps {
+            let mut run = trial.start::<B>(&faults());
+            run.faults[branch].arm(end.plan(step));
+            run.mounted.core.apply(trial.op);
+            let failed = run.faults[branch].failed().unwrap_or("nothing");
+            let place = |message| {
+                format!("{end:?} at step {step} of {steps}, branch {branch} ({failed}): {message}")
+            };
+            run.mounted.core.apply(&Op::Remount);
+            run.after_crash().map_err(place)?;
+            run.take_down(Vec::new()).map_err(place)?;
+        }
+    }
+    Ok(count)
+}
+
+/// The branches that can be written, by their places.
+fn written(case: &PoolCase) -> Vec<usize> {
+    let branches = case.branches.iter().enumerate();
+    let written = branches.filter(|(_, branch)| branch.permission == Permission::Rw);
+    written.map(|(index, _)| index).collect()
 }
 
 /// Lets each step that the last operation makes on each branch fail. Returns
@@ -92,9 +142,7 @@ pub fn fault<B: Backing>(case: &PoolCase, failure: Failure) -> Result<u64, Strin
         return Ok(0);
     };
     let mut count = 0;
-    let branches = case.branches.iter().enumerate();
-    let written = branches.filter(|(_, branch)| branch.permission == Permission::Rw);
-    for (branch, _) in written {
+    for branch in written(case) {
         let faults = || -> Vec<_> {
             let each = case.branches.iter();
             each.map(|_| Faults::new(failure.scope())).collect()
@@ -149,11 +197,12 @@ pub fn survives(branches: &[(Permission, &str)], policies: Policies, steps: &[&s
     let case = case_of(branches, &[Marks::Overlay, Marks::Aufs], policies, steps);
     survive::<Memory>(&case);
     if !skip(root()) {
-        crash::<Directory>(&case).unwrap_or_else(|message| panic!("{case}{message}"));
+        crash::<Directory>(&case, End::Crash).unwrap_or_else(|message| panic!("{case}{message}"));
     }
 }
 
-fn case_of(
+/// A case of branches with these marks, by turns.
+pub fn case_of(
     branches: &[(Permission, &str)],
     marks: &[Marks],
     policies: Policies,
@@ -176,8 +225,11 @@ fn case_of(
 
 fn survive<B: Backing>(case: &PoolCase) {
     let fail = |message: String| -> u64 { panic!("{case}{message}") };
-    let cuts = crash::<B>(case).unwrap_or_else(fail);
+    let cuts = crash::<B>(case, End::Crash).unwrap_or_else(fail);
     assert!(cuts > 0, "{case}nothing was changed");
+    for end in [End::BranchGone, End::Lost(Errno::IO)] {
+        crash::<B>(case, end).unwrap_or_else(fail);
+    }
     for failure in [
         Failure::Once(Scope::Changes, Errno::NOSPC),
         Failure::Once(Scope::All, Errno::IO),
