@@ -52,8 +52,9 @@ pub enum Store {
 #[derive(Debug, Clone, Default)]
 pub struct Stack {
     branches: Vec<Branch>,
-    /// The name of the next branch: none is used again.
-    next: u32,
+    /// Where the branch of each name lies, for a search of many branches asks
+    /// that of each. No name is used again.
+    places: Vec<Option<usize>>,
 }
 
 impl Stack {
@@ -110,12 +111,12 @@ impl Stack {
 
     /// Where the branch of this name lies; 0 is the top.
     pub fn position(&self, id: BranchId) -> Option<usize> {
-        self.branches.iter().position(|branch| branch.id == id)
+        *self.places.get(id.0 as usize)?
     }
 
     /// The branch of this name.
     pub fn branch(&self, id: BranchId) -> Option<&Branch> {
-        self.branches.iter().find(|branch| branch.id == id)
+        self.branches.get(self.position(id)?)
     }
 
     /// Whether redirects and the like can be noted on the writable branch, if
@@ -143,8 +144,7 @@ impl Stack {
     /// Adds a branch, at this place (0 is the top; at most below all others
     /// that show something), and returns its name.
     pub fn insert(&mut self, at: usize, storage: Store, dialect: Dialect, heed: Heed) -> BranchId {
-        let id = BranchId(self.next);
-        self.next += 1;
+        let id = self.name();
         let showing = self.branches.iter().take_while(|branch| !branch.data_only);
         let at = at.min(showing.count());
         self.branches.insert(
@@ -157,6 +157,7 @@ impl Stack {
                 data_only: false,
             },
         );
+        self.note_places();
         id
     }
 
@@ -164,7 +165,24 @@ impl Stack {
     pub fn remove(&mut self, id: BranchId) -> Result<()> {
         let at = self.position(id).ok_or(Error::NotFound)?;
         self.branches.remove(at);
+        self.note_places();
         Ok(())
+    }
+
+    /// A name for another branch.
+    fn name(&mut self) -> BranchId {
+        let id = BranchId(self.places.len() as u32);
+        self.places.push(None);
+        id
+    }
+
+    fn note_places(&mut self) {
+        self.places.fill(None);
+        for (at, branch) in self.branches.iter().enumerate() {
+            if let Some(place) = self.places.get_mut(branch.id.0 as usize) {
+                *place = Some(at);
+            }
+        }
     }
 
     /// Changes the access to a branch; `ENOENT` if it is not there. What it
@@ -188,8 +206,7 @@ impl Stack {
     }
 
     fn push(mut self, storage: Store, dialect: Dialect) -> Stack {
-        let id = BranchId(self.next);
-        self.next += 1;
+        let id = self.name();
         self.branches.push(Branch {
             id,
             storage,
@@ -197,6 +214,7 @@ impl Stack {
             heed: Heed::Marks,
             data_only: false,
         });
+        self.note_places();
         self
     }
 }
