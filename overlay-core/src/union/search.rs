@@ -4,8 +4,9 @@
 //! A directory that was renamed says where its lower part lies (a redirect):
 //! from there on down the search is for another name, or for a path from the
 //! roots. So does a file whose data lies below (a metacopy): for it the search
-//! goes on to the first file that has its data. Source: `ovl_lookup`, `ovl_lookup_layer` and `ovl_lookup_single` in
-//! `fs/overlayfs/namei.c`. Takes no lock; the caller holds the directory's.
+//! goes on to the first file that has its data. Source: `ovl_lookup`,
+//! `ovl_lookup_layer` and `ovl_lookup_single` in `fs/overlayfs/namei.c`. Takes no
+//! lock; the caller holds the directory's.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,12 +51,19 @@ struct Goal<'a> {
     /// The directories to look in, one a branch, top first.
     parts: &'a [Part],
     /// The way from there: one name, or a path from the roots.
-    way: VecDeque<NameBuf>,
+    way: Way<'a>,
     /// Whether a file whose data lies below gave the way.
     redirected: bool,
     /// Whether the last object that was met gave the way by an absolute
     /// redirect: then it may lead to a data-only branch.
     absolute: bool,
+}
+
+/// The names on the way from a directory to what is looked for.
+enum Way<'a> {
+    /// The name that was asked for, as long as nothing leads elsewhere.
+    Name(&'a Name),
+    Path(VecDeque<NameBuf>),
 }
 
 /// What counts on the branches that are left.
@@ -82,6 +90,47 @@ struct Probe {
     ends: bool,
     /// Whether the way goes from the roots of the branches below from now on.
     from_roots: bool,
+}
+
+impl Way<'_> {
+    fn get(&self, at: usize) -> Option<&Name> {
+        match self {
+            Way::Name(name) => (at == 0).then_some(name),
+            Way::Path(path) => path.get(at).map(|name| &**name),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Way::Name(_) => 1,
+            Way::Path(path) => path.len(),
+        }
+    }
+
+    fn into_path(self) -> VecDeque<NameBuf> {
+        match self {
+            Way::Name(name) => VecDeque::from([name.to_owned()]),
+            Way::Path(path) => path,
+        }
+    }
+
+    /// The directory at `at` was renamed: for the branches below, another way
+    /// leads to it. Returns where the way goes on from it.
+    fn replace_walked(&mut self, at: usize, redirect: Redirect) -> usize {
+        let mut way = std::mem::replace(self, Way::Path(VecDeque::new())).into_path();
+        let rest = way.split_off(at + 1);
+        match redirect {
+            Redirect::Sibling(name) => {
+                way.truncate(at);
+                way.push_back(name);
+            }
+            Redirect::Path(path) => way = path,
+        }
+        let next = way.len();
+        way.extend(rest);
+        *self = Way::Path(way);
+        next
+    }
 }
 
 impl View {
@@ -141,7 +190,7 @@ impl Union {
         let mut goal = Goal {
             wanted: Wanted::Anything,
             parts: directory.parts(),
-            way: VecDeque::from([name.to_owned()]),
+            way: Way::Name(name),
             redirected: false,
             absolute: false,
         };
@@ -214,7 +263,7 @@ impl Union {
                 if !goal.absolute || found.lower.is_none() || self.data_roots.is_empty() {
                     return Err(Error::Damaged("the data of a metacopy file is missing"));
                 }
-                found.data = Some(DataBelow::Path(goal.way));
+                found.data = Some(DataBelow::Path(goal.way.into_path()));
             }
             (Wanted::Data | Wanted::Directories | Wanted::Anything, _) => {}
         }
@@ -304,7 +353,7 @@ impl Union {
             }
             at = match redirect.clone() {
                 None => at + 1,
-                Some(redirect) => replace_walked(&mut goal.way, at, redirect),
+                Some(redirect) => goal.way.replace_walked(at, redirect),
             };
             if last {
                 probe.redirect = redirect;
@@ -337,7 +386,7 @@ impl Union {
         probe.ends = false;
         if let Some(redirect) = redirect {
             let last = goal.way.len().saturating_sub(1);
-            replace_walked(&mut goal.way, last, redirect);
+            goal.way.replace_walked(last, redirect);
         }
         Ok(())
     }
@@ -389,20 +438,4 @@ impl Union {
             )),
         }
     }
-}
-
-/// The directory at `at` on the `way` was renamed: for the branches below,
-/// another way leads to it. Returns where the way goes on from it.
-fn replace_walked(way: &mut VecDeque<NameBuf>, at: usize, redirect: Redirect) -> usize {
-    let rest = way.split_off(at + 1);
-    match redirect {
-        Redirect::Sibling(name) => {
-            way.truncate(at);
-            way.push_back(name);
-        }
-        Redirect::Path(path) => *way = path,
-    }
-    let next = way.len();
-    way.extend(rest);
-    next
 }
