@@ -270,6 +270,13 @@ pub trait OpenFile: Any + Debug + Send + Sync {
 
     /// The descriptor below, if there is one.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The same, for whoever reads and writes what it holds in other ways than
+    /// these; `None` where that would break what the branch promises, as of
+    /// access times. The default.
+    fn descriptor_to_lend(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// How much [`OpenFile::sync`] makes durable.

@@ -37,6 +37,7 @@ mod empty;
 mod gone;
 mod index;
 mod inode;
+mod lend;
 mod link;
 mod live;
 mod locks;
@@ -67,6 +68,7 @@ mod xattr;
 
 pub use change::Unasked;
 pub use inode::Inode;
+pub use lend::{Lent, LentForWriting};
 pub use live::{Live, Now};
 pub use open::{Handle, OpenOptions};
 pub use options::{
@@ -106,6 +108,8 @@ pub struct Union {
     targets: Box<[Arc<Target>]>,
     /// Which of them takes what is written; `None` if there is no choice.
     chooser: Option<Chooser>,
+    /// Whether there never was one: where there was, files may be moved again.
+    lends: bool,
     /// Read-only branches that may hold whiteouts that are regular files, by
     /// their root's mark.
     file_whiteout_branches: Vec<BranchId>,

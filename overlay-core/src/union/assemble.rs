@@ -115,6 +115,7 @@ impl Union {
             options,
             stack,
             targets,
+            lends: chooser.is_none() && before.is_none_or(|before| before.lends),
             chooser,
             file_whiteout_branches: roots.file_whiteout_branches,
             table,

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::gone::Gone;
 use super::inode::{Body, DirState, Directory, Indexed, Inode, Lower, Other};
+use super::lend::stays_lent;
 use super::opened::{Opened, Use};
 use super::origin::Impure;
 use super::part::{Copy, Latest, Object, Part, Parts};
@@ -44,8 +45,9 @@ impl Union {
     /// the same names, to take its place.
     ///
     /// Errors: [`Error::InUse`] if a file is open on a branch that is gone, or
-    /// is open for writing on one that cannot be written any more; what
-    /// [`Union::with_options`] says. Then nothing has changed.
+    /// is open for writing on one that cannot be written any more, or is lent
+    /// and could then be copied up or moved; what [`Union::with_options`] says.
+    /// Then nothing has changed.
     pub(super) fn replaced_by(&self, stack: Stack, asked: Options) -> Result<Arc<Union>> {
         let open = self.opens.all();
         self.refuse_used(&stack, &open)?;
@@ -89,7 +91,7 @@ impl Union {
                 // A directory lists what is left of it.
                 (Use::Listing, _) | (Use::Reading | Use::Writing, Some(_)) => false,
             };
-            if in_use {
+            if in_use || opened.is_lent() && !stays_lent(&inode, stack) {
                 names.push(path_of(&inode));
             }
         }

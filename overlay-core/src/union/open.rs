@@ -74,6 +74,11 @@ impl Handle {
         self.opened.inode()
     }
 
+    /// What is open, as the union counts it.
+    pub(super) fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
     /// The file that shows now: the copy if there is one.
     pub(super) fn file(&self) -> Result<Arc<dyn OpenFile>> {
         let inode = self.inode();

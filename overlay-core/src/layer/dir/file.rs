@@ -20,11 +20,21 @@ const MOST_AT_ONCE: u64 = 1 << 30;
 #[derive(Debug)]
 pub(super) struct DirFile {
     fd: OwnedFd,
+    tracks: Tracks,
+}
+
+/// What is left of reading a file by other descriptors than its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tracks {
+    /// Nothing that anybody minds.
+    None,
+    /// The access time, which is to stay.
+    AccessTime,
 }
 
 impl DirFile {
-    pub(super) fn new(fd: OwnedFd) -> DirFile {
-        DirFile { fd }
+    pub(super) fn new(fd: OwnedFd, tracks: Tracks) -> DirFile {
+        DirFile { fd, tracks }
     }
 
     /// The same bytes by way of memory: for files that the kernel cannot copy
@@ -155,6 +165,13 @@ impl OpenFile for DirFile {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
+    }
+
+    fn descriptor_to_lend(&self) -> Option<BorrowedFd<'_>> {
+        match self.tracks {
+            Tracks::None => self.fd(),
+            Tracks::AccessTime => None,
+        }
     }
 }
 

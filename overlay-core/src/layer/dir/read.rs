@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::DirNode;
-use super::file::DirFile;
+use super::file::{DirFile, Tracks};
 use super::node::{Reading, Xattrs};
 use crate::attr::{Attr, FileKind, StatFs};
 use crate::error::{Error, Result};
@@ -59,7 +59,11 @@ impl Node for DirNode {
                 outcome => outcome?,
             },
         };
-        Ok(Arc::new(DirFile::new(fd)))
+        let tracks = match self.branch().reading {
+            Reading::LeavesNoTrace | Reading::AskForDirectories => Tracks::None,
+            Reading::AskForNoAtime => Tracks::AccessTime,
+        };
+        Ok(Arc::new(DirFile::new(fd, tracks)))
     }
 
     fn link_target(&self) -> Result<Vec<u8>> {

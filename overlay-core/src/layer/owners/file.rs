@@ -90,4 +90,8 @@ impl OpenFile for OwnedFile {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.fd()
     }
+
+    fn descriptor_to_lend(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor_to_lend()
+    }
 }
