@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,7 @@ use fuser::{
 use overlay_core::SetAttr;
 use overlay_core::layer::{NewKind, SyncWhat};
 use overlay_core::union::{Entry, Inode, Live};
+use rustix::thread::CapabilitySet;
 
 use crate::answer::{answer, asked};
 use crate::control::{self, Control};
@@ -32,9 +34,11 @@ use crate::listing::Listing;
 use crate::presentation::{Presentation, Xattrs};
 use crate::running::{OpenFile, Running};
 use crate::strangers::Strangers;
+use crate::ways::Ways;
 
 mod asker;
 mod controlled;
+mod opens;
 mod privileges;
 mod reply;
 mod verbs;
@@ -46,7 +50,7 @@ pub(crate) use verbs::More;
 ///
 /// Not asked: `WRITEBACK_CACHE` (a crash would lose what a program believes
 /// written), `FLOCK_LOCKS` and `POSIX_LOCKS` (the kernel's own are right, as it
-/// alone sees the files), `PASSTHROUGH` (not yet).
+/// alone sees the files).
 const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
     .union(InitFlags::FUSE_DO_READDIRPLUS)
     .union(InitFlags::FUSE_READDIRPLUS_AUTO)
@@ -60,6 +64,9 @@ const WANTED: InitFlags = InitFlags::FUSE_PARALLEL_DIROPS
 /// Bytes in one WRITE: the most the kernel sends (`fs.fuse.max_pages_limit`
 /// is 256 pages of 4 KiB by default).
 const MAX_WRITE: u32 = 1024 * 1024;
+
+/// Layers whose files are passed lie on no stacked filesystem themselves.
+const STACK_DEPTH: u32 = 1;
 
 /// Requests the kernel may have under way in the background (read-ahead,
 /// asynchronous direct I/O, releases); fuser's 16 starve parallel readers.
@@ -87,6 +94,7 @@ pub(crate) struct Adapter {
     epoch: Option<Arc<Epoch>>,
     /// To tell the kernel what it does not ask; set before the first request.
     notifier: Arc<OnceLock<Notifier>>,
+    ways: Arc<Ways>,
     /// Whether `HANDLE_KILLPRIV_V2` is agreed: see `privileges`.
     kills_privileges: bool,
 }
@@ -135,6 +143,31 @@ fn sync_what(data_only: bool) -> SyncWhat {
     }
 }
 
+impl Adapter {
+    /// Passing files is agreed to where this process may: a mount with it counts
+    /// as stacked, and can have one less above it (`s_stack_depth`).
+    fn agree_to_pass(&self, config: &mut KernelConfig) -> io::Result<()> {
+        if !self.ways.passes() {
+            return Ok(());
+        }
+        let capabilities = rustix::thread::capabilities(None)?;
+        let may = capabilities.effective.contains(CapabilitySet::SYS_ADMIN);
+        if !may
+            || config
+                .add_capabilities(InitFlags::FUSE_PASSTHROUGH)
+                .is_err()
+        {
+            tracing::debug!("no file is passed to the kernel");
+            self.ways.pass_nothing();
+            return Ok(());
+        }
+        let depth = config.set_max_stack_depth(STACK_DEPTH);
+        depth
+            .map(drop)
+            .map_err(|_| io::Error::other("a limit of FUSE is out of range"))
+    }
+}
+
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let refused = |_| io::Error::other("the kernel's FUSE is too old");
@@ -145,6 +178,7 @@ impl Filesystem for Adapter {
         // Only what was offered, so none of it can be refused.
         let offered = config.capabilities() & wanted;
         config.add_capabilities(offered).map_err(refused)?;
+        self.agree_to_pass(config)?;
         self.kills_privileges = offered.contains(InitFlags::FUSE_HANDLE_KILLPRIV_V2);
         let too_small = |_| io::Error::other("a limit of FUSE is out of range");
         config.set_max_write(MAX_WRITE).map_err(too_small)?;
@@ -166,10 +200,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let lifetime = self.presentation.shown_lifetime();
-        reply::attr(reply, asked("getattr", ino), lifetime, || {
-            self.now().attr(ino)
-        });
+        reply::attr(reply, asked("getattr", ino), || self.now().attr(ino));
     }
 
     fn setattr(
@@ -198,8 +229,7 @@ impl Filesystem for Adapter {
             atime: atime.map(set_time),
             mtime: mtime.map(set_time),
         };
-        let lifetime = self.presentation.shown_lifetime();
-        reply::attr(reply, asked("setattr", ino), lifetime, || {
+        reply::attr(reply, asked("setattr", ino), || {
             self.now().set_attr(ino, &set, request)
         });
     }
@@ -297,21 +327,24 @@ impl Filesystem for Adapter {
         name: &OsStr,
         mode: u32,
         umask: u32,
-        _: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        let flags = self.opened();
-        reply::created(reply, asked("create", parent), flags, || {
+        let flags = OpenFlags(flags);
+        reply::created(reply, asked("create", parent), |reply| {
             let caller = self.caller(request, umask)?;
-            self.now().create(parent, name, mode, &caller)
+            let back = |fd: BorrowedFd<'_>| reply.open_backing(fd);
+            self.now()
+                .create((parent, name), mode, flags, &caller, &back)
         });
     }
 
     // O_DIRECT is the kernel's business: it bypasses its own cache. So is
     // O_APPEND, for it sends offsets, but where nothing else is permitted.
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        reply::opened(reply, asked("open", ino), self.opened(), || {
-            self.now().open(ino, flags, request)
+        reply::opened_file(reply, asked("open", ino), |reply| {
+            let back = |fd: BorrowedFd<'_>| reply.open_backing(fd);
+            self.now().open(ino, flags, request, &back)
         });
     }
 
@@ -432,6 +465,7 @@ impl Filesystem for Adapter {
                 &self.now().union,
                 &self.presentation,
                 &self.strangers,
+                &self.ways,
                 offset,
                 &mut reply,
             )

@@ -21,6 +21,7 @@ mod daemon;
 mod ending;
 mod escape;
 mod log;
+mod mapped;
 mod plan;
 mod plink;
 mod progress;

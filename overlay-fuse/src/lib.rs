@@ -15,14 +15,17 @@ mod epoch;
 mod follow;
 mod handles;
 mod ids;
+mod io;
 mod listing;
 mod mount;
 mod presentation;
 mod running;
 mod strangers;
 mod sys;
+mod ways;
 
 pub use ids::{IdMap, IdMapError};
+pub use io::Io;
 pub use mount::{
     Mount, MountError, MountFlag, MountHandle, MountOptions, Propagation, Unmounted, Unmounter,
     Users, check_fuse,

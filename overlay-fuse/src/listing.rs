@@ -23,6 +23,7 @@ use crate::adapter::generation;
 use crate::convert::{bare_attr, file_attr, file_type};
 use crate::presentation::Presentation;
 use crate::strangers::Strangers;
+use crate::ways::Ways;
 
 /// The kernel's offset after `..`, before the first entry of the union.
 const FIRST: u64 = 2;
@@ -100,6 +101,7 @@ impl Listing {
         union: &Union,
         presentation: &Presentation,
         strangers: &Strangers,
+        ways: &Ways,
         offset: u64,
         reply: &mut ReplyDirectoryPlus,
     ) -> Result<()> {
@@ -135,7 +137,10 @@ impl Listing {
                     told.attr.ino,
                     listed.next + SHIFT,
                     listed.name.as_os_str(),
-                    &told.ttl,
+                    &match ways.changes_unseen(told.attr.ino.0) {
+                        true => Duration::ZERO,
+                        false => told.ttl,
+                    },
                     &told.attr,
                     told.generation,
                 );

@@ -16,6 +16,7 @@ use crate::adapter::{Adapter, More};
 use crate::control::Control;
 use crate::epoch::Epoch;
 use crate::follow::Follower;
+use crate::io::Io;
 use crate::presentation::Presentation;
 
 mod device;
@@ -58,6 +59,7 @@ pub struct Mount {
     threads: Option<NonZeroUsize>,
     follows: bool,
     control: Option<Arc<dyn Control>>,
+    io: Io,
 }
 
 impl Mount {
@@ -70,6 +72,7 @@ impl Mount {
             threads: None,
             follows: false,
             control: None,
+            io: Io::default(),
         }
     }
 
@@ -82,6 +85,12 @@ impl Mount {
     /// How the union is shown; as it is unless set.
     pub fn presentation(mut self, presentation: Presentation) -> Mount {
         self.presentation = presentation;
+        self
+    }
+
+    /// How contents go between programs and layers.
+    pub fn io(mut self, io: Io) -> Mount {
+        self.io = io;
         self
     }
 
@@ -127,6 +136,8 @@ impl Mount {
             true => Some(Follower::new(&self.union).map_err(MountError::Follow)?),
             false => None,
         };
+        // The kernel's writes to a layer's file do not know of this flag.
+        let synchronous = options.has(MountFlag::Synchronous);
         let device = device::mount(&point, &options)?;
         let mut config = Config::default();
         config.acl = match options.allows_others() {
@@ -152,6 +163,10 @@ impl Mount {
             follower,
             epoch: epoch.filter(|_| self.control.is_some()),
             control: self.control,
+            io: match synchronous {
+                true => Io::Cached,
+                false => self.io,
+            },
         };
         let adapter = Adapter::new(Arc::clone(&live), self.presentation, more);
         let notifier = adapter.notifier();

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use overlay_core::union::Handle;
 use parking_lot::Mutex;
 
+use crate::ways::Taken;
+
 /// How often each inode is open for being executed.
 #[derive(Debug, Default)]
 pub(crate) struct Running(Mutex<HashMap<u64, usize>>);
@@ -55,16 +57,25 @@ impl Drop for Run {
     }
 }
 
-/// An open file, and that it runs if it was opened for that.
+/// An open file, the way that the kernel has it open, and that it runs if it was
+/// opened for that.
+///
+/// The handle goes last: it keeps the inode's number from being another file's,
+/// and a file must not come upon the way of another.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
-    handle: Handle,
+    _taken: Taken,
     _run: Option<Run>,
+    handle: Handle,
 }
 
 impl OpenFile {
-    pub(crate) fn new(handle: Handle, run: Option<Run>) -> OpenFile {
-        OpenFile { handle, _run: run }
+    pub(crate) fn new(handle: Handle, taken: Taken, run: Option<Run>) -> OpenFile {
+        OpenFile {
+            _taken: taken,
+            _run: run,
+            handle,
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
@@ -166,13 +167,35 @@ fn max_read_limits_each_request() {
 }
 
 #[test]
+fn contents_that_pass_the_server_by_are_no_requests() {
+    if !can_mount() {
+        return;
+    }
+    let work = |mounted: &Mounted| {
+        let mut file = File::create(mounted.at("new")).unwrap();
+        for _ in 0..64 {
+            file.write_all(&[7; 64 * 1024]).unwrap();
+        }
+        drop(file);
+        assert_eq!(fs::read(mounted.at("new")).unwrap(), vec![7; 4 << 20]);
+    };
+    for request in ["write", "read"] {
+        assert_eq!(requests("io=passthrough", request, work), 0, "{request}");
+    }
+    // What has been written is cached, and so not read.
+    assert!(requests("io=cached", "write", work) >= 4);
+}
+
+#[test]
 fn with_sync_every_write_is_followed_by_a_sync() {
     if !can_mount() {
         return;
     }
     let write = |mounted: &Mounted| fs::write(mounted.at("new"), "x").unwrap();
-    assert_eq!(requests("sync", "fsync", write), 1);
-    assert_eq!(requests("async", "fsync", write), 0);
+    for io in ["passthrough", "cached"] {
+        assert_eq!(requests(&format!("sync,io={io}"), "fsync", write), 1);
+        assert_eq!(requests(&format!("async,io={io}"), "fsync", write), 0);
+    }
 }
 
 /// On a shared mount, as most of a machine is, and on a private one.

@@ -9,8 +9,10 @@ use fuser::{
 use overlay_core::Result;
 
 use super::Known;
+use super::opens::NewFile;
 use crate::answer::{Asked, answer};
 use crate::convert::bare_attr;
+use crate::ways::Way;
 
 pub(super) fn entry(reply: ReplyEntry, asked: Asked, work: impl FnOnce() -> Result<Known>) {
     match answer(asked, work) {
@@ -43,18 +45,38 @@ pub(super) fn entry_or_none(
     }
 }
 
-/// A new entry and the number of its open file.
+/// A new entry and its open file.
 pub(super) fn created(
     reply: ReplyCreate,
     asked: Asked,
-    flags: FopenFlags,
-    work: impl FnOnce() -> Result<(Known, u64)>,
+    work: impl FnOnce(&ReplyCreate) -> Result<(Known, NewFile)>,
 ) {
-    match answer(asked, work) {
-        Ok((known, number)) => {
-            let (ttl, attr) = (&known.attr_ttl, &known.attr);
-            reply.created(ttl, attr, known.generation, FileHandle(number), flags);
+    match answer(asked, || work(&reply)) {
+        Ok((known, NewFile { number, flags, way })) => {
+            let (ttl, attr, generation) = (&known.attr_ttl, &known.attr, known.generation);
+            let number = FileHandle(number);
+            match way {
+                Way::Cached => reply.created(ttl, attr, generation, number, flags),
+                Way::Passed(id) => {
+                    reply.created_passthrough(ttl, attr, generation, number, flags, &id);
+                }
+            }
         }
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// An open file.
+pub(super) fn opened_file(
+    reply: ReplyOpen,
+    asked: Asked,
+    work: impl FnOnce(&ReplyOpen) -> Result<NewFile>,
+) {
+    match answer(asked, || work(&reply)) {
+        Ok(NewFile { number, flags, way }) => match way {
+            Way::Cached => reply.opened(FileHandle(number), flags),
+            Way::Passed(id) => reply.opened_passthrough(FileHandle(number), flags, &id),
+        },
         Err(errno) => reply.error(errno),
     }
 }
@@ -66,14 +88,14 @@ pub(super) fn data(reply: ReplyData, asked: Asked, work: impl FnOnce() -> Result
     }
 }
 
+/// Attributes, and how long the kernel may believe them.
 pub(super) fn attr(
     reply: ReplyAttr,
     asked: Asked,
-    lifetime: Duration,
-    work: impl FnOnce() -> Result<FileAttr>,
+    work: impl FnOnce() -> Result<(FileAttr, Duration)>,
 ) {
     match answer(asked, work) {
-        Ok(attr) => reply.attr(&lifetime, &attr),
+        Ok((attr, lifetime)) => reply.attr(&lifetime, &attr),
         Err(errno) => reply.error(errno),
     }
 }

@@ -3,15 +3,13 @@
 use std::ffi::OsStr;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use fuser::{
-    CopyFileRangeFlags, FileAttr, FileHandle, FopenFlags, INodeNo, Notifier, OpenAccMode,
-    OpenFlags, Request, WriteFlags,
-};
+use fuser::{CopyFileRangeFlags, FileAttr, FileHandle, INodeNo, Notifier, Request, WriteFlags};
 use overlay_core::error::Errno;
 use overlay_core::layer::{NewKind, RenameMode, SeekTo, SetXattr};
-use overlay_core::union::{Entry, Inode, Live, Now, OpenOptions};
-use overlay_core::{Caller, Error, Name, Owner, Result, SetAttr};
+use overlay_core::union::{Entry, Inode, Live, Now};
+use overlay_core::{Attr, Caller, Error, Name, Owner, Result, SetAttr};
 
 use super::{Adapter, Known};
 use crate::answer::{answer, asked};
@@ -20,16 +18,14 @@ use crate::convert::file_attr;
 use crate::epoch::Epoch;
 use crate::follow::Follower;
 use crate::handles::Handles;
+use crate::io::Io;
 use crate::presentation::Presentation;
-use crate::running::OpenFile;
 use crate::strangers::Strangers;
+use crate::ways::Ways;
 
 /// The most that one reply to `copy_file_range(2)` can report, in whole pages
 /// (the kernel's `MAX_RW_COUNT`).
 const MAX_COPY: u64 = 0x7fff_f000;
-
-/// The flag of an open for executing (`__FMODE_EXEC`, `include/linux/fs.h`).
-const FMODE_EXEC: i32 = 0x20;
 
 /// What only some mounts have.
 #[derive(Debug, Default)]
@@ -37,6 +33,7 @@ pub(crate) struct More {
     pub(crate) follower: Option<Arc<Follower>>,
     pub(crate) control: Option<Arc<dyn Control>>,
     pub(crate) epoch: Option<Epoch>,
+    pub(crate) io: Io,
 }
 
 impl Adapter {
@@ -54,6 +51,7 @@ impl Adapter {
             epoch: more.epoch.map(Arc::new),
             notifier: Arc::default(),
             kills_privileges: false,
+            ways: Ways::new(more.io == Io::Passthrough),
         }
     }
 
@@ -70,16 +68,6 @@ impl Adapter {
         };
         let owner = self.presentation.maker(owner)?;
         Ok(Caller { owner, umask })
-    }
-
-    /// How files are opened: a close sends nothing, for there is nothing to
-    /// flush, as every write reaches the union at once; and contents stay
-    /// cached over opens, unless nothing is to be remembered.
-    pub(super) fn opened(&self) -> FopenFlags {
-        match self.presentation.shown_lifetime().is_zero() {
-            true => FopenFlags::FOPEN_NOFLUSH,
-            false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-        }
     }
 
     /// The adapter with the union as it is now. One for a request: see
@@ -127,9 +115,21 @@ impl Serving<'_> {
     }
 
     /// The entry as the kernel is told of it; counts the kernel's reference.
-    fn pinned(&self, entry: &Entry) -> Known {
+    pub(super) fn pinned(&self, entry: &Entry) -> Known {
         self.union.pin(&entry.inode);
-        Known::of(entry, &self.presentation)
+        let mut known = Known::of(entry, &self.presentation);
+        if self.ways.changes_unseen(entry.inode.number()) {
+            known.attr_ttl = Duration::ZERO;
+        }
+        known
+    }
+
+    /// How long the kernel may believe attributes.
+    fn lifetime(&self, ino: INodeNo) -> Duration {
+        match self.ways.changes_unseen(ino.0) {
+            true => Duration::ZERO,
+            false => self.presentation.shown_lifetime(),
+        }
     }
 
     /// From now on the kernel is told what others change in a directory.
@@ -170,6 +170,9 @@ impl Serving<'_> {
                     }
                 }
             }
+            if self.union.known(ino.0).is_none() {
+                self.ways.forget(ino.0);
+            }
             Ok(())
         }) {
             // No reply exists for it; a panic has been logged.
@@ -177,9 +180,14 @@ impl Serving<'_> {
         }
     }
 
-    pub(super) fn attr(&self, ino: INodeNo) -> Result<FileAttr> {
+    pub(super) fn attr(&self, ino: INodeNo) -> Result<(FileAttr, Duration)> {
         let attr = self.union.attr(&self.inode(ino)?)?;
-        Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
+        Ok(self.shown(ino, &attr))
+    }
+
+    fn shown(&self, ino: INodeNo, attr: &Attr) -> (FileAttr, Duration) {
+        let shown = file_attr(attr.ino, &self.presentation.attr(attr));
+        (shown, self.lifetime(ino))
     }
 
     pub(super) fn set_attr(
@@ -187,7 +195,7 @@ impl Serving<'_> {
         ino: INodeNo,
         set: &SetAttr,
         request: &Request,
-    ) -> Result<FileAttr> {
+    ) -> Result<(FileAttr, Duration)> {
         let inode = self.inode(ino)?;
         let nothing = self.kills_privileges && *set == SetAttr::default();
         if nothing {
@@ -202,7 +210,7 @@ impl Serving<'_> {
             (None, Some(_)) => self.after_truncation(&inode, &attr, request)?,
             (None | Some(_), _) => attr,
         };
-        Ok(file_attr(attr.ino, &self.presentation.attr(&attr)))
+        Ok(self.shown(ino, &attr))
     }
 
     pub(super) fn read_link(&self, ino: INodeNo) -> Result<Vec<u8>> {
@@ -223,22 +231,6 @@ impl Serving<'_> {
             .union
             .create(&parent, name, kind, mode & 0o7777, caller)?;
         Ok(self.pinned(&entry))
-    }
-
-    pub(super) fn create(
-        &self,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        caller: &Caller,
-    ) -> Result<(Known, u64)> {
-        let parent = self.inode(parent)?;
-        let name = Name::from_os(name)?;
-        let (entry, handle) = self
-            .union
-            .create_file(&parent, name, mode & 0o7777, caller)?;
-        let file = OpenFile::new(handle, None);
-        Ok((self.pinned(&entry), self.files.insert(file)))
     }
 
     pub(super) fn link(&self, ino: INodeNo, parent: INodeNo, name: &OsStr) -> Result<Known> {
@@ -265,44 +257,6 @@ impl Serving<'_> {
         let (from, to) = (self.inode(from)?, self.inode(to)?);
         let (name, new_name) = (Name::from_os(name)?, Name::from_os(new_name)?);
         self.union.rename((&from, name), (&to, new_name), mode)
-    }
-
-    pub(super) fn open(&self, ino: INodeNo, flags: OpenFlags, request: &Request) -> Result<u64> {
-        let inode = self.inode(ino)?;
-        let truncate = flags.0 & libc::O_TRUNC != 0;
-        let writes = flags.acc_mode() != OpenAccMode::O_RDONLY;
-        if truncate && !writes && self.running.has(ino.0) {
-            return Err(Error::Errno(Errno::TXTBSY));
-        }
-        let options = OpenOptions {
-            write: writes || truncate,
-            truncate,
-            append: flags.0 & libc::O_APPEND != 0,
-        };
-        let was_copied_up = inode.is_copied_up();
-        let handle = self.union.open(&inode, options)?;
-        if options.write && !was_copied_up {
-            self.tell_of_copy_up(ino);
-        }
-        if truncate {
-            self.after_open(&inode, request)?;
-        }
-        let run = (flags.0 & FMODE_EXEC != 0).then(|| self.running.start(ino.0));
-        Ok(self.files.insert(OpenFile::new(handle, run)))
-    }
-
-    /// A copy has a ctime and a link count of its own. The kernel asks for
-    /// the attributes again after each change that it sent, but to open a
-    /// file is none. Before the reply, so that whoever opened sees the copy's;
-    /// to invalidate attributes alone takes no lock of the kernel's
-    /// (`fuse_reverse_inval_inode`, fs/fuse/inode.c).
-    fn tell_of_copy_up(&self, ino: INodeNo) {
-        let Some(notifier) = self.notifier.get() else {
-            return;
-        };
-        if let Err(error) = notifier.inval_inode(ino, -1, 0) {
-            tracing::debug!(ino = ino.0, %error, "the kernel keeps its attributes");
-        }
     }
 
     pub(super) fn xattr_names(&self, ino: INodeNo) -> Result<Vec<u8>> {

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,15 +17,15 @@ use overlay_core::dialect::{Dialect, Heed};
 use overlay_core::stack::directories::{
     BranchAccess, BranchForm, LayerFormat, OpenedBranch, Opener,
 };
-use overlay_core::union::{Live, Options};
-use overlay_core::{Branch as CoreBranch, BranchId, Error, Stack, Store};
+use overlay_core::union::{LentForWriting, Live, Options};
+use overlay_core::{Branch as CoreBranch, BranchId, Error, Stack, Store, Union};
 use parking_lot::Mutex;
 
-use super::branches;
 use super::plan::Plan;
 use super::plan::aufs::{
     Access, Attribute, AufsMount, Branch, Change, MountAccess, Opaque, Setting, Word, read,
 };
+use super::{branches, mapped};
 use crate::control::{Answer, Control, MOST};
 use crate::mount::MountFlag;
 
@@ -46,6 +47,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Branches {
     opener: Opener,
+    /// The device number of what is mounted, once it is.
+    device: OnceLock<u64>,
     /// How a branch looks that is named later.
     form: Form,
     access: MountAccess,
@@ -147,10 +150,16 @@ impl Branches {
         }
         Branches {
             opener: branches::opener(plan),
+            device: OnceLock::new(),
             form,
             access,
             state: Mutex::new(State { mount, held }),
         }
+    }
+
+    /// Now it is mounted, as this device.
+    pub(super) fn mounted_as(&self, device: u64) {
+        self.device.get_or_init(|| device);
     }
 
     /// One line a branch: permission, free and all bytes, and the directory.
@@ -199,7 +208,19 @@ impl Branches {
         refuse_other_dialects(&before, &stack)?;
         let until = Instant::now() + SETTLING;
         loop {
+            let union = Arc::clone(&live.now());
+            let unmapped = match lends(&before) == lends(&stack) {
+                true => Ok(None),
+                false => self.nothing_is_mapped(&union).map(Some),
+            };
             let changed = live.change_with(|_, options| {
+                // Whoever has opened a file since then may have mapped it.
+                match unmapped? {
+                    Some(lent) if lent != union.lent_for_writing() => {
+                        return Err(Error::InUse("a file that was just opened".into()));
+                    }
+                    Some(_) | None => {}
+                }
                 let options = settings.iter().fold(options, set_in);
                 Ok((stack.clone(), options))
             });
@@ -212,6 +233,28 @@ impl Branches {
         opened.into_iter().for_each(OpenedBranch::keep);
         *state = next;
         Ok(())
+    }
+
+    /// How files are lent for writing now, if none can be written but by who has
+    /// it open. While nobody has, and nobody opens one, none can be mapped.
+    ///
+    /// Errors: [`Error::InUse`] for what is mapped.
+    fn nothing_is_mapped(&self, union: &Union) -> overlay_core::Result<LentForWriting> {
+        let lent = union.lent_for_writing();
+        let (true, Some(device)) = (lent.ever > 0, self.device.get()) else {
+            return Ok(lent);
+        };
+        let names = mapped::for_writing(*device).map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            Error::Errno(overlay_core::error::Errno::from_raw_os_error(errno))
+        })?;
+        match names.is_empty() {
+            true => Ok(lent),
+            false => {
+                let names: Vec<String> = names.into_iter().collect();
+                Err(Error::InUse(names.join(", ").into()))
+            }
+        }
     }
 
     /// One word, in what is to come.
@@ -394,6 +437,15 @@ impl Control for Branches {
             ),
         }
     }
+}
+
+/// The branch whose files may be written past the server: that on top, if no
+/// other can be written.
+fn lends(stack: &Stack) -> Option<BranchId> {
+    let is_written = |branch: &&CoreBranch| branch.storage.is_writable();
+    let written = stack.branches().iter().filter(is_written).count();
+    let top = stack.branches().first().filter(is_written);
+    top.filter(|_| written == 1).map(|top| top.id)
 }
 
 /// The storage, if it is one to write.

@@ -11,6 +11,7 @@ use overlay_core::union::{Durability, Index, Metacopy, NfsExport, RedirectDir, X
 
 use super::Args;
 use super::escape::options_in;
+use crate::io::Io;
 use crate::mount::{MountFlag, MountOptions};
 use crate::presentation::{Presentation, Xattrs};
 
@@ -55,6 +56,8 @@ pub struct Plan {
     pub xino: Xino,
     /// `fsync`.
     pub durability: Durability,
+    /// `io`.
+    pub io: Io,
     /// How it is shown.
     pub presentation: Presentation,
     /// Whether to stay in the foreground.
@@ -147,6 +150,7 @@ impl Args {
             nfs_export: exported(draft.nfs_export, draft.metacopy)?,
             xino: draft.xino,
             durability: draft.durability,
+            io: draft.io,
             presentation,
             foreground: self.foreground || debug,
             debug,

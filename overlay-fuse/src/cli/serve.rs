@@ -19,6 +19,7 @@ use super::log::Log;
 use super::plan::Plan;
 use super::plan::aufs::Udba;
 use super::{Failure, branches};
+use crate::control::Control;
 use crate::mount::{Mount, MountError, MountHandle, Unmounted, Unmounter, check_fuse};
 use crate::presentation::Xattrs;
 
@@ -75,13 +76,17 @@ pub(super) fn mount(plan: Plan) -> Result<Serving, Failure> {
     let union =
         Union::with_options(stack, options).map_err(|error| not_put_together(&error, &plan))?;
     let mut mount = Mount::builder(union)
-        .control(control)
+        .control(Arc::clone(&control) as Arc<dyn Control>)
+        .io(plan.io)
         .options(plan.options.clone())
         .presentation(plan.presentation.clone());
     if plan.udba == Udba::Notify {
         mount = mount.follow_others();
     }
     let handle = mount.mount(&plan.point)?;
+    if let Some(device) = handle.unmounter().filesystem() {
+        control.mounted_as(device);
+    }
     layers.keep();
     handle_signals(signals, handle.unmounter()).map_err(no_signals)?;
     log.keep();

@@ -105,7 +105,7 @@ impl Unmounter {
     }
 
     /// The device number of the mounted filesystem; `None` without `/proc`.
-    pub(super) fn filesystem(&self) -> Option<u64> {
+    pub(crate) fn filesystem(&self) -> Option<u64> {
         self.mount.known.map(|known| known.dev)
     }
 

@@ -28,7 +28,11 @@ pub const OPEN_DEVICE: &str = "mount -t tmpfs none /dev; mknod -m 666 /dev/null 
 
 /// The command under test.
 pub fn ufsmount() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_ufsmount"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ufsmount"));
+    if let Ok(io) = std::env::var(IO) {
+        command.args(["-o", &format!("io={io}")]);
+    }
+    command
 }
 
 /// Whether tests that mount can run; says aloud why not.
@@ -60,6 +64,14 @@ pub fn skipped(why: &str) {
         std::env::var_os("CI").is_none(),
         "nothing may skip in CI: {why}"
     );
+}
+
+/// The variable with the value of `io` that all mounts of the tests get.
+const IO: &str = "UFS_IO";
+
+/// Whether files of the upper layer are read and written past the server.
+pub fn passes_through() -> bool {
+    std::env::var_os(IO).is_none_or(|io| io == "passthrough")
 }
 
 /// Layers `l`, `u`, and a mount point `m`, with some files in `l`.

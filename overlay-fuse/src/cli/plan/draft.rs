@@ -13,6 +13,7 @@ use super::super::escape::{options_in, split};
 use super::UsageError;
 use super::aufs::{self, Udba};
 use super::options::{self, Given, Meaning, Owners, Switch};
+use crate::io::Io;
 use crate::mount::{MountFlag, MountOptions, Propagation};
 
 /// What the words have said so far.
@@ -32,6 +33,7 @@ pub(super) struct Draft {
     pub(super) nfs_export: NfsExport,
     pub(super) xino: Xino,
     pub(super) durability: Durability,
+    pub(super) io: Io,
     pub(super) owners: Owners,
     pub(super) debug: bool,
     pub(super) udba: Udba,
@@ -63,6 +65,7 @@ impl Draft {
             nfs_export: NfsExport::default(),
             xino: Xino::default(),
             durability: Durability::default(),
+            io: Io::default(),
             owners: Owners::default(),
             debug: false,
             udba: Udba::None,

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use super::super::draft::{State, once};
 use super::super::error::UsageError;
 use super::{Group, accepted, refused, value, word};
+use crate::io::Io;
 use crate::mount::{MountFlag, Propagation, Users};
 
 const READ_ONLY: &str = "with ro, UPPER is only read too";
@@ -26,6 +27,8 @@ const BY_UPPER: &str =
     "the filesystem of the upper layer keeps the times: leave it out, and mount that so";
 const BY_US: &str = "ufsmount sets it itself: leave it out";
 const NO_BLOCKS: &str = "a union lies on no block device of its own: leave it out";
+
+const IO: [(&str, Io); 2] = [("passthrough", Io::Passthrough), ("cached", Io::Cached)];
 
 pub(super) const MOUNT: Group = Group {
     title: "Mounting",
@@ -83,6 +86,16 @@ pub(super) const MOUNT: Group = Group {
             "for all users; root has it in any case",
             |draft| {
                 draft.mount(|mount| mount.users(Users::Everyone));
+                Ok(())
+            },
+        ),
+        value(
+            "io",
+            "passthrough|cached",
+            "how contents of files come and go: past the server where that is allowed (passthrough, \
+             the default; of the kernel, to root), or through it",
+            |draft, given| {
+                draft.io = given.choose(&IO)?;
                 Ok(())
             },
         ),
