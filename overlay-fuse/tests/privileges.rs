@@ -14,7 +14,9 @@ use std::thread;
 
 use common::kernel::KernelMount;
 use common::{Scene, USER, can_mount};
-use rustix::fs::{FallocateFlags, XattrFlags, copy_file_range, fallocate};
+use rustix::fs::{
+    CWD, FallocateFlags, FileType, Mode, XattrFlags, copy_file_range, fallocate, mknodat,
+};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -254,19 +256,30 @@ fn changes_of_upper_files_take_capabilities_as_on_the_kernels() {
     compare("u", true);
 }
 
-/// It sets nothing, and is a change all the same.
+/// It sets nothing, and is a change all the same: of whatever is no directory it
+/// takes setuid away.
 #[test]
-fn regression_a_change_of_no_owner_copies_up_as_on_the_kernels() {
+fn regression_a_change_of_no_owner_is_as_on_the_kernels() {
     if !can_mount() {
         return;
     }
     let (ours, kernels) = (Scene::new(), Scene::new());
     fs::create_dir(kernels.at("w")).unwrap();
+    for scene in [&ours, &kernels] {
+        let pipe = scene.at("l/pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::empty(), 0).unwrap();
+        for path in [pipe, scene.at("l/d"), scene.at("l/file")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o6755)).unwrap();
+        }
+    }
     let mounted = ours.mount_all();
     let kernel = KernelMount::new(&kernels, "lowerdir=@/l,upperdir=@/u,workdir=@/w");
-    for name in ["d", "file"] {
-        chown(mounted.at(name), None, None).unwrap();
-        chown(kernel.at(name), None, None).unwrap();
+    for name in ["d", "file", "pipe"] {
+        let [our, kernels_own] = [mounted.at(name), kernel.at(name)].map(|path| {
+            chown(&path, None, None).unwrap();
+            fs::symlink_metadata(path).unwrap().mode()
+        });
+        assert_eq!(our, kernels_own, "{name}");
         let upper = format!("u/{name}");
         assert!(kernels.at(&upper).exists(), "{name}");
         assert!(ours.at(&upper).exists(), "{name}");

@@ -91,7 +91,8 @@ impl Serving<'_> {
     /// count: setuid goes, and setgid where it means a group to run as, or who
     /// asks is not in the group (`setattr_should_drop_sgid` in `fs/attr.c`).
     fn without_setid(&self, attr: &Attr, request: &Request) -> u32 {
-        if attr.kind != FileKind::Regular {
+        // Others than regular files lose them, too: chown(2) is all that asks.
+        if attr.kind == FileKind::Directory {
             return attr.mode;
         }
         let mode = attr.mode & !SETUID;
