@@ -6,8 +6,9 @@
 //! `fs/fuse/iomode.c`). It has left a way before it tells of the last close.
 //!
 //! Each shard has a lock. It is held over `FUSE_DEV_IOC_BACKING_OPEN`, so that
-//! two opens of a file do not make two backing files, and over nothing else
-//! that could wait.
+//! two opens of a file do not make two backing files, over the look whether a
+//! file of which that was not known can be opened with `O_DIRECT`, and over
+//! nothing else that could wait.
 //!
 //! An open that passes drops what the kernel has cached of the file, as it is
 //! without `FOPEN_KEEP_CACHE`, and nothing is cached while it is open. So what
@@ -88,6 +89,15 @@ pub(crate) enum Mappable {
     No,
 }
 
+/// How whoever opens a file reads and writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// Through the cache of the kernel, where there is one.
+    Cache,
+    /// With `O_DIRECT`.
+    Direct,
+}
+
 /// A file is open as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Taken {
@@ -123,7 +133,7 @@ impl Ways {
     pub(crate) fn enter(
         self: &Arc<Ways>,
         ino: u64,
-        mappable: Mappable,
+        (mappable, means): (Mappable, Means),
         lend: impl Fn() -> Result<Option<Lent>>,
         back: impl FnOnce(BorrowedFd<'_>) -> io::Result<BackingId>,
     ) -> Result<(Way, Belief, Taken)> {
@@ -136,8 +146,10 @@ impl Ways {
         let open = match open.entry(ino) {
             Entry::Occupied(open) => {
                 let open = open.into_mut();
-                if let (Way::Passed(_), None) = (&open.way, lent) {
-                    lend()?.ok_or(NOT_SO)?;
+                match (&open.way, lent, means) {
+                    (Way::Passed(_), None, Means::Direct) => drop(lend()?.ok_or(NOT_SO)?),
+                    // It is one to be lent, or was when the first came.
+                    (Way::Passed(_) | Way::Cached, _, _) => {}
                 }
                 open
             }
@@ -216,7 +228,7 @@ mod tests {
 
     fn enter(ways: &Arc<Ways>, ino: u64) -> (Way, Belief, Taken) {
         let refused = |_: BorrowedFd<'_>| Err(io::ErrorKind::PermissionDenied.into());
-        let entered = ways.enter(ino, Mappable::Yes, || Ok(None), refused);
+        let entered = ways.enter(ino, (Mappable::Yes, Means::Cache), || Ok(None), refused);
         entered.unwrap_or_else(|error| unreachable!("{error}"))
     }
 

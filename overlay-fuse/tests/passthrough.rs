@@ -13,7 +13,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use common::{Mounted, Scene, can_mount, eventually, said};
+use common::commands::ufs;
+use common::{Scene, can_mount, eventually, said};
 
 /// All values of `io`.
 const WAYS: [&str; 2] = ["passthrough", "cached"];
@@ -263,10 +264,13 @@ struct Mapping(*mut u8);
 
 impl Mapping {
     fn new(file: &File) -> Mapping {
-        let both = libc::PROT_READ | libc::PROT_WRITE;
-        let nowhere = std::ptr::null_mut();
+        Mapping::with(file, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn with(file: &File, rights: i32) -> Mapping {
+        let (nowhere, shared) = (std::ptr::null_mut(), libc::MAP_SHARED);
         // SAFETY: a new mapping of an open file.
-        let at = unsafe { libc::mmap(nowhere, 4096, both, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        let at = unsafe { libc::mmap(nowhere, 4096, rights, shared, file.as_raw_fd(), 0) };
         assert_ne!(at, libc::MAP_FAILED);
         Mapping(at.cast())
     }
@@ -438,23 +442,10 @@ fn a_layer_on_a_stacked_filesystem_is_not_passed_and_works_all_the_same() {
     drop(mounted);
 }
 
-fn ufs(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_ufs"))
-        .args(words)
-        .output()
-        .unwrap()
-}
-
 /// Puts a new upper layer on top, over the old one, which is frozen.
-fn freeze(scene: &Scene, mounted: &Mounted) -> Output {
+fn freeze(scene: &Scene) -> Output {
     fs::create_dir_all(scene.at("top")).unwrap();
-    let (point, top) = (&mounted.point, scene.at("top"));
-    ufs(&[
-        "branch",
-        "freeze",
-        point.to_str().unwrap(),
-        top.to_str().unwrap(),
-    ])
+    ufs(scene, "branch", &["freeze", "m", "top"])
 }
 
 #[test]
@@ -472,22 +463,109 @@ fn a_layer_is_frozen_when_nobody_has_a_file_of_it_open_or_mapped_past_the_server
     };
     // A reader could not go on with the copy.
     let reader = File::open(&path).unwrap();
-    refused(freeze(&scene, &mounted));
+    refused(freeze(&scene));
     drop(reader);
     let file = File::options().read(true).write(true).open(&path).unwrap();
     let mapping = Mapping::new(&file);
-    refused(freeze(&scene, &mounted));
+    refused(freeze(&scene));
     drop(file);
     thread::sleep(Duration::from_millis(50));
     // What is stored now would be stored in a frozen layer.
-    refused(freeze(&scene, &mounted));
+    refused(freeze(&scene));
     drop(mapping);
-    let output = freeze(&scene, &mounted);
+    // One that is to be made writable later, too.
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let mapping = Mapping::with(&file, libc::PROT_READ);
+    drop(file);
+    thread::sleep(Duration::from_millis(50));
+    refused(freeze(&scene));
+    drop(mapping);
+    let file = File::open(&path).unwrap();
+    let _for_reading = Mapping::with(&file, libc::PROT_READ);
+    drop(file);
+    thread::sleep(Duration::from_millis(50));
+    let output = freeze(&scene);
     assert!(output.status.success(), "{}", said(&output));
     fs::write(&path, "copied up").unwrap();
     assert_eq!(fs::read(scene.at("u/upper")).unwrap(), [b'u'; 4096]);
     assert_eq!(content(&scene.at("top/upper")), "copied up");
     assert_eq!(content(&path), "copied up");
+}
+
+/// Whoever opens what came after a file that others have removed is not given
+/// that one.
+#[test]
+fn what_others_have_replaced_is_not_passed() {
+    if !can_mount() {
+        return;
+    }
+    for udba in ["reval", "notify"] {
+        let scene = Scene::new();
+        let mounted = scene.mount_with(&format!("io=passthrough,udba={udba}"));
+        let path = mounted.at("file");
+        fs::write(&path, "one").unwrap();
+        let both = || File::options().read(true).write(true).open(&path);
+        let held = both().unwrap();
+        fs::remove_file(scene.at("u/file")).unwrap();
+        eventually("the lower file shows", || content(&path) == "lower\n");
+        let file = both().unwrap();
+        file.write_all_at(b"NEW", 0).unwrap();
+        drop((file, held));
+        assert_eq!(content(&path), "NEWer\n", "{udba}");
+        assert_eq!(content(&scene.at("u/file")), "NEWer\n", "{udba}");
+    }
+}
+
+/// A file that is passed may be used on where its layer is the written one again.
+#[test]
+fn a_reader_does_not_keep_a_layer_from_being_written_again() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::write(scene.at("u/upper"), "upper").unwrap();
+    let mounted = scene.mount(["-o", "br:u=rw:l=ro+wh,udba=none,io=passthrough", "m"]);
+    let mode = |permission: &str| {
+        let word = format!("u={permission}");
+        ufs(&scene, "branch", &["mode", "m", &word])
+    };
+    assert!(mode("ro").status.success());
+    let reader = File::open(mounted.at("upper")).unwrap();
+    let output = mode("rw");
+    assert!(output.status.success(), "{}", said(&output));
+    fs::write(mounted.at("upper"), "NEW").unwrap();
+    assert_eq!(read_at(&reader, 8, 0), b"NEW");
+}
+
+/// The flag may come while the file is open, and the branches may change then.
+#[test]
+fn what_becomes_append_only_while_it_is_passed_can_be_read() {
+    if !can_mount() {
+        return;
+    }
+    let scene = Scene::new();
+    fs::create_dir(scene.at("more")).unwrap();
+    fs::write(scene.at("u/upper"), "upper").unwrap();
+    let mounted = scene.mount(["-o", "br:u=rw:l=ro+wh,udba=none,io=passthrough", "m"]);
+    let path = mounted.at("upper");
+    let mut end = File::options().append(true).open(&path).unwrap();
+    let flagged = |flag: &str| {
+        let mut command = Command::new("chattr");
+        let status = command.arg(flag).arg(scene.at("u/upper")).status();
+        status.unwrap().success()
+    };
+    if !flagged("+a") {
+        common::skipped("the filesystem has no append-only files");
+        return;
+    }
+    let changed = ufs(&scene, "branch", &["append", "m", "more"]);
+    let found = fs::read_to_string(&path);
+    let written = end.write_all(b"!");
+    assert!(flagged("-a"));
+    assert!(changed.status.success(), "{}", said(&changed));
+    assert_eq!(found.unwrap(), "upper");
+    written.unwrap();
+    assert_eq!(content(&path), "upper!");
 }
 
 #[test]

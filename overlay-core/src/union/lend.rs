@@ -4,7 +4,8 @@
 //! So only a file that stays the one that shows for as long as it is open: no
 //! copy-up may come, and no move to another branch. In a stack with one branch
 //! that can be written, on top, that is what has its data there; in one with
-//! none, everything. A change of the branches that would make it otherwise is
+//! none, everything that has its data where it shows. Where others may write to
+//! the branches nothing stays. A change of the branches that would make it otherwise is
 //! refused while such a file is open (`union/change.rs`). A union that ever had
 //! several branches to write lends nothing, so that it can have them again
 //! whatever is open.
@@ -20,6 +21,7 @@ use super::Union;
 use super::inode::Inode;
 use super::open::Handle;
 use super::opened::Use;
+use super::options::Others;
 use crate::attr::FileKind;
 use crate::error::{Errno, Result};
 use crate::layer::OpenFile;
@@ -65,8 +67,8 @@ impl AsFd for Lent {
 impl Union {
     /// The file below `handle`, to be read and written past the union; `None`
     /// where that would not be right: where the file may be copied up or moved
-    /// while it is open, is append-only, or lies on a branch whose access times
-    /// would change. What is answered for an inode stays so while a handle of it
+    /// while it is open, or be changed by others, is append-only, or lies on a
+    /// branch whose access times would change. What is answered for an inode stays so while a handle of it
     /// [is lent](Union::lent).
     pub fn lend(&self, handle: &Handle) -> Result<Option<Lent>> {
         if !self.may_lend(&handle.inode())? {
@@ -88,11 +90,11 @@ impl Union {
 
     fn may_lend(&self, inode: &Inode) -> Result<bool> {
         debug_assert_eq!(inode.kind(), FileKind::Regular);
-        if !self.lends {
+        if !self.lends || self.options.others == Others::Write {
             return Ok(false);
         }
         if self.targets.is_empty() {
-            return Ok(true);
+            return Ok(!inode.lacks_data());
         }
         // What may be written of an append-only file is for the union to see.
         Ok(inode.home_of_copied_data().is_some() && !self.protection(inode)?.append_only)
@@ -107,7 +109,7 @@ pub(super) fn stays_lent(inode: &Inode, stack: &Stack) -> bool {
         0 => true,
         1 => {
             let top = branches.first().filter(is_written);
-            top.is_some_and(|top| inode.home_of_copied_data() == Some(top.id))
+            top.is_some_and(|top| inode.home() == top.id && !inode.lacks_data())
         }
         _ => false,
     }

@@ -13,7 +13,7 @@ use overlay_core::{Caller, Error, Name, Result};
 use super::Known;
 use super::verbs::Serving;
 use crate::running::OpenFile;
-use crate::ways::{Belief, Mappable, Taken, Way};
+use crate::ways::{Belief, Mappable, Means, Taken, Way};
 
 /// The flag of an open for executing (`__FMODE_EXEC`, `include/linux/fs.h`).
 const FMODE_EXEC: i32 = 0x20;
@@ -92,8 +92,13 @@ impl Serving<'_> {
             OpenAccMode::O_RDWR => Mappable::Yes,
             OpenAccMode::O_RDONLY | OpenAccMode::O_WRONLY => Mappable::No,
         };
+        let means = match flags.0 & libc::O_DIRECT {
+            0 => Means::Cache,
+            _ => Means::Direct,
+        };
         let lend = || self.lend(handle, flags);
-        let entered = self.ways.enter(inode.number(), mappable, lend, back)?;
+        let how = (mappable, means);
+        let entered = self.ways.enter(inode.number(), how, lend, back)?;
         if let Way::Passed(_) = &entered.0 {
             self.union.lent(handle);
         }
