@@ -414,6 +414,11 @@ impl Inode {
         }
     }
 
+    /// Whether it has a name: the root has none, nor has what was removed.
+    pub(super) fn has_name(&self) -> bool {
+        self.links.read().first().is_some()
+    }
+
     /// The name and the parent that are used for it; `None` for the root and
     /// for what has no name (any more).
     pub(super) fn link(&self) -> Option<Link> {

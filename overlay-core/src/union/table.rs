@@ -383,9 +383,15 @@ impl Table {
         self.known
             .remove_if(&inode.number(), |_, known| known.inode.strong_count() == 0);
         self.trails.keep(inode);
+        if !inode.has_name() {
+            return self.forget_copy(inode);
+        }
+        if !inode.is_split() {
+            return;
+        }
         match inode.link() {
-            Some(_) if inode.is_split() && inode.is_copied_up() => self.part_from_copy(inode),
-            Some(link) if inode.is_split() => {
+            Some(_) if inode.is_copied_up() => self.part_from_copy(inode),
+            Some(link) => {
                 let name = (link.parent.number(), link.name);
                 // Unless a new inode took the number over: that one confirms
                 // it after it has entered itself.
@@ -393,8 +399,7 @@ impl Table {
                     .split
                     .remove_if(&name, |_, number| !self.is_alive(*number));
             }
-            Some(_) => {}
-            None => self.forget_copy(inode),
+            None => {}
         }
     }
 

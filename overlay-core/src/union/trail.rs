@@ -104,6 +104,8 @@ pub(super) struct Trails {
     /// Of inodes that were known when the branches changed, and were not asked
     /// for since.
     left: DashMap<u64, Trail>,
+    /// Whether the branches ever changed: until then nothing is left.
+    changed: bool,
     /// Objects that were removed: a number may come again after each.
     removed: AtomicU32,
 }
@@ -116,6 +118,7 @@ impl Trails {
                 NfsExport::Off => None,
             },
             left: DashMap::new(),
+            changed: false,
             removed: AtomicU32::new(0),
         }
     }
@@ -136,6 +139,7 @@ impl Trails {
         Trails {
             kept,
             left: in_stack(&self.left),
+            changed: true,
             removed: AtomicU32::new(removed.wrapping_add(1)),
         }
     }
@@ -186,7 +190,9 @@ impl Trails {
 
     /// What was left of this inode counts no more.
     pub fn forget(&self, number: u64) {
-        self.left.remove(&number);
+        if self.changed {
+            self.left.remove(&number);
+        }
     }
 
     /// The generation of a new inode with this number: that of the forgotten
@@ -204,14 +210,15 @@ impl Trails {
 
     /// An inode is being dropped.
     pub fn keep(&self, inode: &Inode) {
-        match (Trail::of(inode), &self.kept) {
-            (Some(trail), Some(kept)) => {
-                kept.insert(inode.number(), trail);
-                self.forget(inode.number());
-            }
-            (Some(_), None) => self.forget(inode.number()),
-            (None, _) => self.remove(inode.number()),
+        if !inode.has_name() {
+            return self.remove(inode.number());
         }
+        if let Some(kept) = &self.kept
+            && let Some(trail) = Trail::of(inode)
+        {
+            kept.insert(inode.number(), trail);
+        }
+        self.forget(inode.number());
     }
 
     /// An object has lost its last name: handles of it lead nowhere.
@@ -229,6 +236,9 @@ impl Trails {
         let kept = self.kept.as_ref().and_then(|kept| kept.get(&number));
         if let Some(trail) = kept {
             return Some(trail.clone());
+        }
+        if !self.changed {
+            return None;
         }
         let left = self.left.get(&number).filter(|trail| !trail.gone)?;
         Some(left.clone())
