@@ -158,8 +158,9 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         Ok(parsed) => parsed,
         Err(error) => return usage("ufsmount", &error).map_err(Failure::Usage),
     };
-    if let Some((point, words)) = parsed.remount() {
-        return branch::remount(&point, &words);
+    if let Some(remount) = parsed.remount() {
+        let remount = remount.map_err(|error| Failure::Usage(error.to_string()))?;
+        return branch::remount(&remount);
     }
     let detached = parsed.detached;
     let plan = parsed

@@ -365,6 +365,10 @@ fn the_words_of_a_remount_are_those_of_whoever_says_them() {
         ("remount,append:b,shwh", "cannot be changed while mounted"),
         ("remount,append:m", "mount point"),
         ("remount,create=nonsense", "create=nonsense"),
+        ("remount,create=tdp,bogus", "bogus"),
+        ("remount,create=tdp,ro", "two remounts"),
+        ("remount,udba=notify", "cannot be changed while mounted"),
+        ("remount,noacl", "cannot be changed while mounted"),
     ] {
         let output = remount(words);
         assert!(!output.status.success(), "{words}");

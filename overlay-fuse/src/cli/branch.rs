@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use rustix::fs::StatVfsMountFlags;
 use serde_json::json;
 
 use super::control::{CHANGE, LIST};
+use super::plan::Remount;
 use super::plan::aufs::read;
 use super::{Failure, shown, usage};
 use crate::control::{Answer, ask};
@@ -126,12 +128,29 @@ fn done(task: Task) -> Result<(), Failure> {
         Task::Remove { mount, branches } => change(&mount, words("del:", &branches)?),
         Task::Mode { mount, branches } => change(&mount, words("mod:", &branches)?),
         Task::Freeze { mount, branch } => freeze(&mount, &branch),
-        Task::Change { mount, words } => remount(&mount, &[words]),
+        Task::Change { mount, words } => change_by(&mount, &[words]),
     }
 }
 
-/// What the words of a remount say: also `ufsmount -o remount,...`.
-pub(super) fn remount(mount: &Path, words: &[OsString]) -> Result<(), Failure> {
+/// `ufsmount -o remount,...`.
+pub(super) fn remount(remount: &Remount) -> Result<(), Failure> {
+    let point = &remount.point;
+    let is_read_only = || {
+        let stat = rustix::fs::statvfs(point);
+        stat.is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+    };
+    if remount.read_only && !is_read_only() {
+        return Err(Failure::Usage(format!(
+            "ro and words about branches are two remounts: make {} read-only with mount -i -o \
+             remount,ro",
+            shown(point)
+        )));
+    }
+    change_by(point, &remount.words)
+}
+
+/// What the words of a remount say.
+fn change_by(mount: &Path, words: &[OsString]) -> Result<(), Failure> {
     let words = words.iter().map(|list| absolute(list));
     change(mount, words.collect::<Result<_, _>>()?)
 }

@@ -68,20 +68,38 @@ pub struct Plan {
     pub log: Option<PathBuf>,
 }
 
+/// A remount that is about branches.
+#[derive(Debug)]
+pub(super) struct Remount {
+    pub(super) point: PathBuf,
+    pub(super) words: Vec<OsString>,
+    /// Whether it says that the mount is read-only.
+    pub(super) read_only: bool,
+}
+
 impl Args {
     /// Where and how a mounted stack is to be changed: the words of a remount that
     /// are about branches, and what else can be changed then. What `mount(8)` says
     /// beside them of the mount is as it is.
-    pub(super) fn remount(&self) -> Option<(PathBuf, Vec<OsString>)> {
+    pub(super) fn remount(&self) -> Option<Result<Remount, UsageError>> {
         let words = self.options.iter().flat_map(|list| options_in(list));
-        let words: Vec<OsString> = words.collect();
+        let words: Vec<OsString> = words.filter(|word| !word.is_empty()).collect();
         let remounts = words.iter().any(|word| word == "remount");
-        let changes = words.iter().any(|word| aufs::is_own_alone(word));
+        let changes = words.iter().any(|word| aufs::is_about_branches(word));
         if !remounts || !changes {
             return None;
         }
+        let point = self.paths.last()?.into();
+        if let Some(unknown) = words.iter().find(|word| !aufs::is_known(word)) {
+            return Some(Err(UsageError::Unknown(unknown.clone())));
+        }
+        let read_only = words.iter().any(|word| word == "ro");
         let own = words.into_iter().filter(|word| aufs::is_own(word));
-        Some((self.paths.last()?.into(), own.collect()))
+        Some(Ok(Remount {
+            point,
+            words: own.collect(),
+            read_only,
+        }))
     }
 
     /// Gives every word its meaning, or refuses it.

@@ -147,9 +147,17 @@ pub fn names_branches(list: &OsStr) -> bool {
     })
 }
 
-/// Whether an option is one of aufs, and of no other mount.
-pub(super) fn is_own_alone(word: &OsStr) -> bool {
-    is_own(word) && super::options::find(halves(word).0).is_none()
+/// Whether an option is one of aufs, and not one that `mount(8)` or an overlay has,
+/// too, and so may come with a remount that is about the mount alone.
+pub(super) fn is_about_branches(word: &OsStr) -> bool {
+    let name = halves(word).0;
+    let settled = [&b"udba"[..], b"noacl"].contains(&name);
+    is_own(word) && (settled || super::options::find(name).is_none())
+}
+
+/// Whether an option is known, of whatever mount.
+pub(super) fn is_known(word: &OsStr) -> bool {
+    is_own(word) || super::options::find(halves(word).0).is_some()
 }
 
 /// Whether an option is one of aufs.

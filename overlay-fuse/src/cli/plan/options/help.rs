@@ -7,6 +7,12 @@ use super::{GROUPS, Meaning, MountOption};
 const COLUMN: usize = 27;
 const WIDTH: usize = 80;
 
+const BRANCHES: &str = "
+ Branches by the words of aufs, instead of layers. What is mounted is changed by
+ remount with add, ins, append, prepend, del, mod, create, cpup and sums, as by
+ ufs branch:
+";
+
 /// All options that are not refused, by group.
 pub(in super::super) fn help() -> String {
     let mut text = String::from("Options for -o:\n");
@@ -25,7 +31,7 @@ pub(in super::super) fn help() -> String {
             paragraph(&names, option.help, &mut text);
         }
     }
-    text.push_str("\n Branches by the words of aufs, instead of layers:\n");
+    text.push_str(BRANCHES);
     for row in OPTIONS.iter().filter(|row| works(row)) {
         let what = match row.here.why() {
             "" => row.what.to_owned(),
