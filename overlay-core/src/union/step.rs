@@ -135,7 +135,8 @@ impl Union {
         Step::choose(target, names, || self.allow_whiteouts(target, from))
     }
 
-    /// Does a rename. If it fails, nothing has changed.
+    /// Does a rename. If it fails, nothing has changed, but where a step was done
+    /// and told to have failed: that stays done.
     pub(super) fn take_step(&self, target: &Target, step: Step, moved: Move<'_>) -> Result<()> {
         match step {
             Step::Replace => moved.rename(RenameMode::Replace),
