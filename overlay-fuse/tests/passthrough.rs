@@ -507,7 +507,10 @@ fn what_others_have_replaced_is_not_passed() {
         let both = || File::options().read(true).write(true).open(&path);
         let held = both().unwrap();
         fs::remove_file(scene.at("u/file")).unwrap();
-        eventually("the lower file shows", || content(&path) == "lower\n");
+        let found = || fs::read_to_string(&path);
+        eventually("the lower file shows", || {
+            found().is_ok_and(|found| found == "lower\n")
+        });
         let file = both().unwrap();
         file.write_all_at(b"NEW", 0).unwrap();
         drop((file, held));
