@@ -119,6 +119,14 @@ impl Stack {
         self.branches.get(self.position(id)?)
     }
 
+    /// The only branch that can be written, if it is on top.
+    pub fn only_upper(&self) -> Option<BranchId> {
+        let is_written = |branch: &Branch| branch.storage.is_writable();
+        let (top, below) = self.branches.split_first()?;
+        let alone = is_written(top) && !below.iter().any(is_written);
+        alone.then_some(top.id)
+    }
+
     /// Whether redirects and the like can be noted on the writable branch, if
     /// there is one.
     pub fn takes_marks(&self) -> bool {

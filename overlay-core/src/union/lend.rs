@@ -103,15 +103,10 @@ impl Union {
 
 /// Whether a file that is lent, and shows on `inode`, can go on in `stack`.
 pub(super) fn stays_lent(inode: &Inode, stack: &Stack) -> bool {
-    let branches = stack.branches();
-    let is_written = |branch: &&Branch| branch.storage.is_writable();
-    match branches.iter().filter(is_written).count() {
-        0 => true,
-        1 => {
-            let top = branches.first().filter(is_written);
-            top.is_some_and(|top| inode.home() == top.id && !inode.lacks_data())
-        }
-        _ => false,
+    let is_written = |branch: &Branch| branch.storage.is_writable();
+    match stack.only_upper() {
+        Some(upper) => inode.home() == upper && !inode.lacks_data(),
+        None => !stack.branches().iter().any(is_written),
     }
 }
 

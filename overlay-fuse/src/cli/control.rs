@@ -209,7 +209,8 @@ impl Branches {
         let until = Instant::now() + SETTLING;
         loop {
             let union = Arc::clone(&live.now());
-            let unmapped = match lends(&before) == lends(&stack) {
+            // Its files are those that may be written past the server.
+            let unmapped = match before.only_upper() == stack.only_upper() {
                 true => Ok(None),
                 false => self.nothing_is_mapped(&union).map(Some),
             };
@@ -437,15 +438,6 @@ impl Control for Branches {
             ),
         }
     }
-}
-
-/// The branch whose files may be written past the server: that on top, if no
-/// other can be written.
-fn lends(stack: &Stack) -> Option<BranchId> {
-    let is_written = |branch: &&CoreBranch| branch.storage.is_writable();
-    let written = stack.branches().iter().filter(is_written).count();
-    let top = stack.branches().first().filter(is_written);
-    top.filter(|_| written == 1).map(|top| top.id)
 }
 
 /// The storage, if it is one to write.

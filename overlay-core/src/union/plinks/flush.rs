@@ -15,7 +15,7 @@ use crate::dialect::plinks::{Plink, proof_of};
 use crate::error::{Error, Result};
 use crate::layer::Removal;
 use crate::name::{Name, NameBuf};
-use crate::stack::{Branch, Stack};
+use crate::stack::Stack;
 use crate::union::copies::Copies;
 use crate::union::copy_up::DataNeeded;
 use crate::union::inode::{Inode, Slot};
@@ -123,12 +123,7 @@ impl Union {
         let (Some(Copies::Plinks(plinks)), Some(target)) = (self.copies.get(), self.upper()) else {
             return Ok(None);
         };
-        let written = |branch: &&Branch| branch.storage.is_writable();
-        let mut writable = stack.branches().iter().filter(written);
-        let stays = match (writable.next(), writable.next()) {
-            (Some(only), None) => only.id == target.branch && stack.position(only.id) == Some(0),
-            (None, _) | (Some(_), Some(_)) => false,
-        };
+        let stays = stack.only_upper() == Some(target.branch);
         if stays && asked.plinks == Asked::Keep {
             return Ok(None);
         }
