@@ -94,8 +94,6 @@ pub(super) struct Table {
     known: DashMap<u64, Known>,
     numbering: Numbering,
     trails: Trails,
-    /// Whether numbers were given before by another union of these branches.
-    handed_over: bool,
     /// Numbers that another object had by then than the one they are made from:
     /// a copy. If the original comes to light again, it is somebody else.
     lent: HashSet<u64>,
@@ -114,7 +112,6 @@ impl Table {
                 split: DashMap::new(),
             },
             trails: Trails::new(options.nfs_export),
-            handed_over: false,
             lent: HashSet::new(),
             reserved: OnceLock::new(),
         }
@@ -176,7 +173,7 @@ impl Table {
     /// must not come to the wrong one by it. Asked where [numbers were given
     /// before](Table::is_handed_over) alone: elsewhere there is no such.
     pub fn is_of_another(&self, number: u64, met: &Met<'_>) -> bool {
-        debug_assert!(self.handed_over);
+        debug_assert!(self.is_handed_over());
         match self.known.get(&number).map(|known| known.state()) {
             // Somebody has it open, and it has no name.
             Some(State::Alive) => self.trails.is_gone(number),
@@ -220,9 +217,10 @@ impl Table {
         self.numbering.numbers.encode(id)
     }
 
-    /// Whether directories may have been given a number by any of their parts.
+    /// Whether numbers were given before by another union of these branches:
+    /// directories may have been given one by any of their parts.
     pub fn is_handed_over(&self) -> bool {
-        self.handed_over
+        self.trails.after_change()
     }
 
     /// Whether an object shows a number that is not made from its own.
@@ -253,10 +251,11 @@ impl Table {
     /// From now on the object `id` shows `number`: it is a copy of what does,
     /// as its origin or a pseudo-link says.
     pub fn give(&self, id: ObjectId, number: u64) {
-        let known = self.numbering.given.get(&id).map(|given| *given);
-        let same = known.filter(|given| given.number == number);
-        let given = same.unwrap_or(Given::for_now(number));
-        self.numbering.given.insert(id, given);
+        let given = self.numbering.given.entry(id);
+        let mut given = given.or_insert(Given::for_now(number));
+        if given.number != number {
+            *given = Given::for_now(number);
+        }
     }
 
     /// From now on the object `id` of a branch has the number of `inode`, and
@@ -267,9 +266,8 @@ impl Table {
 
     /// What the object `id` shows, if it has this number.
     pub fn shown(&self, id: ObjectId, number: u64) -> Option<u64> {
-        let given = self.numbering.given.get(&id).map(|given| *given);
-        let given = given.filter(|given| given.number == number);
-        given.map(|given| given.shown)
+        let given = self.numbering.given.get(&id)?;
+        (given.number == number).then_some(given.shown)
     }
 
     /// The number of one name of an object that is one for each of its names.
@@ -371,7 +369,7 @@ impl Table {
         drop(dropped);
         // One that was never found again has no inode to take it out.
         let unfound = |_: &u64, known: &Known| known.pins == 0 && known.inode.strong_count() == 0;
-        if self.handed_over && self.known.remove_if(&number, unfound).is_some() {
+        if self.is_handed_over() && self.known.remove_if(&number, unfound).is_some() {
             self.trails.forget(number);
         }
     }
@@ -389,17 +387,15 @@ impl Table {
         if !inode.is_split() {
             return;
         }
-        match inode.link() {
-            Some(_) if inode.is_copied_up() => self.part_from_copy(inode),
-            Some(link) => {
-                let name = (link.parent.number(), link.name);
-                // Unless a new inode took the number over: that one confirms
-                // it after it has entered itself.
-                self.numbering
-                    .split
-                    .remove_if(&name, |_, number| !self.is_alive(*number));
-            }
-            None => {}
+        if inode.is_copied_up() {
+            self.part_from_copy(inode);
+        } else if let Some(link) = inode.link() {
+            let name = (link.parent.number(), link.name);
+            // Unless a new inode took the number over: that one confirms
+            // it after it has entered itself.
+            self.numbering
+                .split
+                .remove_if(&name, |_, number| !self.is_alive(*number));
         }
     }
 
@@ -410,14 +406,15 @@ impl Table {
             && let Ok(attr) = node.attr()
         {
             let (id, number) = (ObjectId::from(&attr), inode.shown_number());
+            if self.lasting_number(id) == Some(number) {
+                self.numbering.given.remove(&id);
+                return;
+            }
             let parted = Given {
                 number,
                 ..Given::on(inode.home(), inode)
             };
-            match self.lasting_number(id) == Some(number) {
-                true => self.numbering.given.remove(&id).map(|(_, given)| given),
-                false => self.numbering.given.insert(id, parted),
-            };
+            self.numbering.given.insert(id, parted);
         }
     }
 

@@ -144,6 +144,11 @@ impl Trails {
         }
     }
 
+    /// Whether these follow those of a union of other branches.
+    pub fn after_change(&self) -> bool {
+        self.changed
+    }
+
     /// Notes where `inode` is, for the union of `stack` that takes over.
     pub fn leave(&self, inode: &Inode, stack: &Stack) {
         if let Some(trail) = Trail::of(inode) {

@@ -80,7 +80,6 @@ impl Table {
             },
             trails,
             reserved: OnceLock::new(),
-            handed_over: true,
         }
     }
 }
