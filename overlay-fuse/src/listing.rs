@@ -137,10 +137,7 @@ impl Listing {
                     told.attr.ino,
                     listed.next + SHIFT,
                     listed.name.as_os_str(),
-                    &match ways.changes_unseen(told.attr.ino.0) {
-                        true => Duration::ZERO,
-                        false => told.ttl,
-                    },
+                    &ways.lifetime(told.attr.ino.0, told.ttl),
                     &told.attr,
                     told.generation,
                 );

@@ -25,6 +25,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fuser::BackingId;
 use overlay_core::error::Errno;
@@ -180,6 +181,15 @@ impl Ways {
     /// Whether the kernel must not believe anything of the file's times.
     pub(crate) fn changes_unseen(&self, ino: u64) -> bool {
         self.unseen.load(Ordering::SeqCst) > 0 && self.shard(ino).lock().unseen.contains(&ino)
+    }
+
+    /// How long the kernel may believe the file's attributes, which else is
+    /// `lifetime`.
+    pub(crate) fn lifetime(&self, ino: u64, lifetime: Duration) -> Duration {
+        match self.changes_unseen(ino) {
+            true => Duration::ZERO,
+            false => lifetime,
+        }
     }
 
     /// The kernel has forgotten the file.

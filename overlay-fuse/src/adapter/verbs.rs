@@ -118,18 +118,9 @@ impl Serving<'_> {
     pub(super) fn pinned(&self, entry: &Entry) -> Known {
         self.union.pin(&entry.inode);
         let mut known = Known::of(entry, &self.presentation);
-        if self.ways.changes_unseen(entry.inode.number()) {
-            known.attr_ttl = Duration::ZERO;
-        }
+        let number = entry.inode.number();
+        known.attr_ttl = self.ways.lifetime(number, known.attr_ttl);
         known
-    }
-
-    /// How long the kernel may believe attributes.
-    fn lifetime(&self, ino: INodeNo) -> Duration {
-        match self.ways.changes_unseen(ino.0) {
-            true => Duration::ZERO,
-            false => self.presentation.shown_lifetime(),
-        }
     }
 
     /// From now on the kernel is told what others change in a directory.
@@ -187,7 +178,8 @@ impl Serving<'_> {
 
     fn shown(&self, ino: INodeNo, attr: &Attr) -> (FileAttr, Duration) {
         let shown = file_attr(attr.ino, &self.presentation.attr(attr));
-        (shown, self.lifetime(ino))
+        let lifetime = self.presentation.shown_lifetime();
+        (shown, self.ways.lifetime(ino.0, lifetime))
     }
 
     pub(super) fn set_attr(
