@@ -14,7 +14,7 @@ use serde_json::json;
 use super::control::{CHANGE, LIST};
 use super::plan::Remount;
 use super::plan::aufs::read;
-use super::{Failure, shown, usage};
+use super::{Failure, WRONG_WORDS, ending, shown};
 use crate::control::{Answer, ask};
 
 mod words;
@@ -109,10 +109,7 @@ pub(super) fn run(args: Args) -> ExitCode {
 
 /// Words that clap does not understand.
 pub(super) fn usage_error(error: &clap::Error) -> ExitCode {
-    match usage(COMMAND, error) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => Failure::Usage(sentence).tell(COMMAND),
-    }
+    ending::usage_error(COMMAND, WRONG_WORDS, error)
 }
 
 fn done(task: Task) -> Result<(), Failure> {

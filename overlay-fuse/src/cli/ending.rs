@@ -1,4 +1,5 @@
-//! How the commands end that have statuses like those of `fsck(8)`.
+//! How commands end: those that have statuses like those of `fsck(8)`, and all
+//! at words that mean nothing.
 
 use std::process::ExitCode;
 
